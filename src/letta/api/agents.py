@@ -1,0 +1,314 @@
+"""Agents: `/v1/agents`, with what is attached to each."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from letta.api.context import (
+    AgentId,
+    BlockId,
+    IdentityId,
+    Page,
+    Parts,
+    Server,
+    ToolId,
+    paging,
+    reply,
+)
+from letta.errors import NotBuilt
+from letta.runtime.context_report import context_report
+from letta.runtime.prompts import current_prompt
+from letta.schemas.agents import (
+    AgentInclude,
+    AgentOrderBy,
+    AgentSearch,
+    AgentSearchResponse,
+    AgentSecret,
+    AgentState,
+    ContextWindowOverview,
+    CreateAgent,
+    Memory,
+    UpdateAgent,
+)
+from letta.schemas.blocks import Block, UpdateBlock
+from letta.schemas.runs import StopReason
+from letta.schemas.tools import Tool, ToolApproval
+from letta.store import agents, blocks, conversations, identities, messages, runs, tools
+from letta.store.agents import AgentFilter
+
+router = APIRouter(prefix="/v1/agents", tags=["agents"])
+
+Texts = Annotated[list[str] | None, Query()]
+Include = Annotated[list[AgentInclude] | None, Query()]
+Agents = Annotated[Page, Depends(paging(sorts=tuple(AgentOrderBy)))]
+HIDDEN = "********"
+"""Shown instead of the value of a secret: secrets never leave the server."""
+
+
+def _filter(
+    name: str | None = None,
+    tags: Texts = None,
+    match_all_tags: bool = False,
+    query_text: str | None = None,
+    project_id: str | None = None,
+    template_id: str | None = None,
+    base_template_id: str | None = None,
+    identity_id: str | None = None,
+    identifier_keys: Texts = None,
+    last_stop_reason: StopReason | None = None,
+    show_hidden_agents: bool | None = None,
+    created_by_id: Annotated[str | None, Query(description="Accepted and ignored: there is one user")] = None,
+) -> AgentFilter:
+    return AgentFilter(
+        name=name,
+        tags=tags or (),
+        match_all_tags=match_all_tags,
+        query_text=query_text,
+        project_id=project_id,
+        template_id=template_id,
+        base_template_id=base_template_id,
+        identity_id=identity_id,
+        identifier_keys=identifier_keys or (),
+        last_stop_reason=last_stop_reason,
+        show_hidden=bool(show_hidden_agents),
+    )
+
+
+def _included(include: Include = None, include_relationships: Texts = None) -> frozenset[str]:
+    """The relations to load. Nobody asking for any means all: clients of every age understand that."""
+    asked = {item.value for item in include or ()} | {f"agent.{name}" for name in include_relationships or ()}
+    return frozenset(asked) if include is not None or include_relationships is not None else agents.RELATIONS
+
+
+Included = Annotated[frozenset[str], Depends(_included)]
+
+
+def _conditions(body: AgentSearch) -> AgentFilter:
+    """The conditions of a search as a filter. Templates and versions are not kept, so asking for one finds nothing."""
+    found: dict[str, Any] = {"project_id": body.project_id, "show_hidden": False}
+    for term in body.search:
+        values = term.value if isinstance(term.value, list) else [term.value]
+        match term.field:
+            case "name":
+                found["name" if term.operator == "eq" else "name_contains"] = values[0]
+            case "tags":
+                found |= {"tags": values, "match_all_tags": True}
+            case "identity":
+                found["identity_id"] = values[0]
+            case "templateName" | "version":
+                found["template_id"] = values[0]
+    return AgentFilter(**found)
+
+
+@router.post("", response_model=AgentState)
+async def create_agent(parts: Parts, body: CreateAgent) -> Response:
+    return reply(await with_secrets(parts, await parts.agents.create(body)))
+
+
+@router.get("", response_model=list[AgentState])
+async def list_agents(
+    parts: Parts, wanted: Annotated[AgentFilter, Depends(_filter)], page: Agents, include: Included
+) -> Response:
+    return reply(await parts.database.read(agents.list_page, wanted, include, **page.arguments()))
+
+
+@router.get("/count", response_model=int)
+async def count_agents(parts: Parts) -> Response:
+    return reply(await parts.database.read(agents.count))
+
+
+@router.post("/search", response_model=AgentSearchResponse)
+async def search_agents(parts: Parts, body: AgentSearch) -> Response:
+    """Agents for which all conditions hold."""
+    found = await parts.database.read(
+        agents.list_page,
+        _conditions(body),
+        agents.RELATIONS,
+        sort=body.sort_by,
+        order="asc" if body.ascending else "desc",
+        after=body.after,
+        limit=body.limit + 1,
+    )
+    shown = found[: body.limit]
+    following = shown[-1].id if len(found) > body.limit else None
+    return reply(AgentSearchResponse(agents=shown, nextCursor=following))
+
+
+@router.get("/{agent_id}", response_model=AgentState)
+async def retrieve_agent(parts: Parts, agent_id: AgentId, include: Included) -> Response:
+    return reply(await full_state(parts, agent_id, include))
+
+
+@router.patch("/{agent_id}", response_model=AgentState)
+async def update_agent(parts: Parts, agent_id: AgentId, body: UpdateAgent) -> Response:
+    return reply(await with_secrets(parts, await parts.agents.update(agent_id, body)))
+
+
+@router.delete("/{agent_id}", response_model=dict[str, Any])
+async def delete_agent(parts: Parts, agent_id: AgentId) -> Response:
+    """Delete an agent with its conversations, messages, runs and steps. Its blocks stay: others may share them."""
+    active = await parts.database.read(_open_runs, agent_id)
+    if active:
+        await parts.runner.cancel(active)
+    await parts.database.write(agents.remove, agent_id)
+    return reply({"message": f"Agent id={agent_id} successfully deleted"})
+
+
+@router.post("/{agent_id}/recompile", response_model=str)
+async def recompile_agent(parts: Parts, agent_id: AgentId, dry_run: bool = False) -> Response:
+    """The system prompt as the next request will carry it. It is always compiled anew, so there is nothing to store."""
+    return reply(await current_prompt(parts.database, agent_id, agent_id))
+
+
+@router.get("/{agent_id}/context", response_model=ContextWindowOverview)
+async def retrieve_context(parts: Parts, agent_id: AgentId, conversation_id: str | None = None) -> Response:
+    """What fills the agent's context window, in tokens and as text."""
+    chosen = agent_id if conversation_id in (None, "default") else conversation_id
+    return reply(await context_report(parts.database, agent_id, chosen))
+
+
+@router.patch("/{agent_id}/reset-messages", response_model=AgentState)
+async def reset_messages(
+    parts: Parts, agent_id: AgentId, body: dict[str, Any] | None = None, add_default_initial_messages: bool = False
+) -> Response:
+    """Start with an empty window. What was said stays stored, listed and searchable."""
+    opening = bool((body or {}).get("add_default_initial_messages", add_default_initial_messages))
+    await parts.agents.reset(agent_id, opening=opening)
+    return reply(await full_state(parts, agent_id, agents.RELATIONS))
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+@router.get("/{agent_id}/core-memory", response_model=Memory)
+async def retrieve_core_memory(parts: Parts, agent_id: AgentId) -> Response:
+    """The agent's blocks in their older place."""
+    return reply((await parts.database.read(agents.get, agent_id, ("agent.blocks",))).memory)
+
+
+@router.get("/{agent_id}/core-memory/variables", response_model=dict[str, Any])
+async def retrieve_memory_variables(parts: Parts, agent_id: AgentId) -> Response:
+    """Variables of templates: filled in when an agent is made, and not kept."""
+    await parts.database.read(agents.require, agent_id)
+    return reply({"variables": {}})
+
+
+@router.get("/{agent_id}/core-memory/blocks", response_model=list[Block])
+async def list_agent_blocks(
+    parts: Parts, agent_id: AgentId, page: Annotated[Page, Depends(paging(limit=100, order="asc"))]
+) -> Response:
+    return reply(await parts.database.read(_page_of, blocks.agent_page, agent_id, page))
+
+
+@router.get("/{agent_id}/core-memory/blocks/{block_label}", response_model=Block)
+async def retrieve_agent_block(parts: Parts, agent_id: AgentId, block_label: str) -> Response:
+    return reply(await parts.database.read(_labelled, agent_id, block_label))
+
+
+@router.patch("/{agent_id}/core-memory/blocks/{block_label}", response_model=Block)
+async def update_agent_block(parts: Parts, agent_id: AgentId, block_label: str, body: UpdateBlock) -> Response:
+    return reply(await parts.database.write(_change_labelled, agent_id, block_label, body))
+
+
+@router.patch("/{agent_id}/core-memory/blocks/attach/{block_id}", response_model=AgentState)
+async def attach_block(parts: Parts, agent_id: AgentId, block_id: BlockId) -> Response:
+    return await _attached(parts, agent_id, blocks.attach, block_id)
+
+
+@router.patch("/{agent_id}/core-memory/blocks/detach/{block_id}", response_model=AgentState)
+async def detach_block(parts: Parts, agent_id: AgentId, block_id: BlockId) -> Response:
+    return await _attached(parts, agent_id, blocks.detach, block_id)
+
+
+# -- tools and identities ----------------------------------------------------------------------------------------------
+
+
+@router.get("/{agent_id}/tools", response_model=list[Tool])
+async def list_agent_tools(
+    parts: Parts, agent_id: AgentId, page: Annotated[Page, Depends(paging(limit=10))]
+) -> Response:
+    return reply(await parts.database.read(_page_of, tools.agent_page, agent_id, page))
+
+
+@router.patch("/{agent_id}/tools/attach/{tool_id}", response_model=AgentState)
+async def attach_tool(parts: Parts, agent_id: AgentId, tool_id: ToolId) -> Response:
+    return await _attached(parts, agent_id, tools.attach, tool_id)
+
+
+@router.patch("/{agent_id}/tools/detach/{tool_id}", response_model=AgentState)
+async def detach_tool(parts: Parts, agent_id: AgentId, tool_id: ToolId) -> Response:
+    return await _attached(parts, agent_id, tools.detach, tool_id)
+
+
+@router.patch("/{agent_id}/tools/approval/{tool_name}", response_model=AgentState)
+async def update_tool_approval(parts: Parts, agent_id: AgentId, tool_name: str, body: ToolApproval) -> Response:
+    raise NotBuilt("asking a person before a tool runs is not built yet")
+
+
+@router.post("/{agent_id}/tools/{tool_name}/run", response_model=dict[str, Any])
+async def run_agent_tool(parts: Parts, agent_id: AgentId, tool_name: str) -> Response:
+    raise NotBuilt("running a tool outside a conversation is not built yet")
+
+
+@router.patch("/{agent_id}/identities/attach/{identity_id}", response_model=None)
+async def attach_identity(parts: Parts, agent_id: AgentId, identity_id: IdentityId) -> Response:
+    await _attached(parts, agent_id, identities.attach, identity_id)
+    return reply(None)
+
+
+@router.patch("/{agent_id}/identities/detach/{identity_id}", response_model=None)
+async def detach_identity(parts: Parts, agent_id: AgentId, identity_id: IdentityId) -> Response:
+    await _attached(parts, agent_id, identities.detach, identity_id)
+    return reply(None)
+
+
+# -- what several routes need ------------------------------------------------------------------------------------------
+
+
+async def full_state(parts: Server, agent_id: str, include: frozenset[str]) -> AgentState:
+    """The agent with the relations asked for, its secrets' names and the messages in its window."""
+    state = await parts.database.read(_with_window, agent_id, include)
+    return await with_secrets(parts, state) if "agent.secrets" in include else state
+
+
+async def with_secrets(parts: Server, state: AgentState) -> AgentState:
+    """The agent with the names of its secrets; their values stay hidden."""
+    kept = parts.vault.open(await parts.database.read(agents.secrets, state.id))
+    state.secrets = [AgentSecret(agent_id=state.id, key=key, value=HIDDEN) for key in sorted(kept)]
+    state.tool_exec_environment_variables = state.secrets
+    return state
+
+
+def _with_window(connection: Any, agent_id: str, include: frozenset[str]) -> AgentState:
+    state = agents.get(connection, agent_id, include)
+    thread = conversations.thread(connection, agent_id)
+    state.message_ids = messages.ids_in_window(connection, thread)
+    return state
+
+
+def _open_runs(connection: Any, agent_id: str) -> list[str]:
+    agents.require(connection, agent_id)
+    return runs.open_ids(connection, None, agent_id)
+
+
+def _page_of(connection: Any, list_page: Any, agent_id: str, page: Page) -> Any:
+    agents.require(connection, agent_id)
+    return list_page(connection, agent_id, **page.arguments())
+
+
+def _labelled(connection: Any, agent_id: str, label: str) -> Block:
+    agents.require(connection, agent_id)
+    return blocks.labelled(connection, agent_id, label)
+
+
+def _change_labelled(connection: Any, agent_id: str, label: str, body: UpdateBlock) -> Block:
+    return blocks.change(connection, _labelled(connection, agent_id, label).id, body.changes())
+
+
+async def _attached(parts: Server, agent_id: str, change: Any, other_id: str) -> Response:
+    def apply(connection: Any) -> AgentState:
+        agents.require(connection, agent_id)
+        change(connection, agent_id, other_id)
+        return agents.get(connection, agent_id)
+
+    return reply(await with_secrets(parts, await parts.database.write(apply)))

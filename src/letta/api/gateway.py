@@ -1,0 +1,55 @@
+"""What happens to every request before routing: the password, older path forms.
+
+A plain ASGI layer, because it must not get between a stream and its reader.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_OPEN = frozenset({"/v1/health", "/v1/ready", "/"})
+_LATEST = "/latest"
+
+
+class Gateway:
+    """Lets requests through that carry the password, if there is one, and brings their paths to one form.
+
+    `/v1/agents/` is `/v1/agents`, and everything under `/latest` is under `/v1`: both are answered directly, because a
+    redirect would lose the body of a POST with some clients.
+    """
+
+    def __init__(self, app: App, password: str | None) -> None:
+        self._app = app
+        self._password = password.encode() if password else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            if path.startswith(f"{_LATEST}/"):
+                path = f"/v1{path.removeprefix(_LATEST)}"
+            scope["path"] = path.rstrip("/") or "/"
+            scope["raw_path"] = scope["path"].encode()
+            if not self._allowed(scope):
+                await JSONResponse({"detail": "Unauthorized"}, 401)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _allowed(self, scope: Scope) -> bool:
+        # A browser asks with OPTIONS before it may send the password.
+        if self._password is None or scope["path"] in _OPEN or scope["method"] == "OPTIONS":
+            return True
+        headers = {name: value for name, value in scope["headers"] if name in (b"authorization", b"x-bare-password")}
+        bearer = headers.get(b"authorization", b"")
+        bare = headers.get(b"x-bare-password", b"")
+        return _same(bearer, b"bearer ", self._password) or _same(bare, b"password ", self._password)
+
+
+def _same(header: bytes, prefix: bytes, password: bytes) -> bool:
+    return header[: len(prefix)].lower() == prefix and hmac.compare_digest(header[len(prefix) :].strip(), password)

@@ -1,0 +1,167 @@
+"""Sending messages to an agent, and reading what was said."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import StreamingResponse
+
+from letta.api import sse
+from letta.api.context import AgentId, MessageId, Page, Parts, Server, paging, reply
+from letta.api.wire import WireOptions, all_to_wire, to_wire
+from letta.errors import Conflict, InvalidValue, NotBuilt
+from letta.memory.window import is_prompt
+from letta.runtime.prompts import current_prompt
+from letta.runtime.runner import Running
+from letta.schemas.messages import Message, TextPart
+from letta.schemas.runs import CancelRuns, Run
+from letta.schemas.sends import MessageType, SendRequest
+from letta.store import messages, runs
+
+router = APIRouter(prefix="/v1", tags=["messages"])
+
+Types = Annotated[list[MessageType] | None, Query()]
+Messages = Annotated[Page, Depends(paging(limit=100))]
+
+
+@router.post("/agents/{agent_id}/messages", response_model=None)
+async def send_message(parts: Parts, agent_id: AgentId, body: SendRequest) -> Response:
+    """Send messages and get the agent's answer, as JSON or (with `streaming`) as server-sent events."""
+    streaming = bool(body.streaming)
+    if not streaming:
+        for name, wrong in (("stream_tokens", True), ("background", True), ("include_pings", False)):
+            if getattr(body, name) is wrong:
+                raise InvalidValue(f"{name}={str(wrong).lower()} needs streaming=true")
+    return await _send(parts, agent_id, body, streaming=streaming)
+
+
+@router.post("/agents/{agent_id}/messages/stream", response_model=None)
+async def stream_message(parts: Parts, agent_id: AgentId, body: SendRequest) -> Response:
+    """Send messages and get the answer as server-sent events."""
+    return await _send(parts, agent_id, body, streaming=True)
+
+
+@router.post("/agents/{agent_id}/messages/async", response_model=Run)
+async def send_message_async(parts: Parts, agent_id: AgentId, body: SendRequest) -> Response:
+    """Send messages and get the run at once; the agent works on it in the background."""
+    if body.callback_url is not None:
+        raise NotBuilt("callback_url: calling back when a run ends is not built yet")
+    running = await _start(parts, agent_id, agent_id, body, background=True)
+    return reply(await parts.database.read(runs.get, running.work.id))
+
+
+@router.post("/agents/{agent_id}/messages/cancel", response_model=dict[str, Any])
+async def cancel_messages(parts: Parts, agent_id: AgentId, body: CancelRuns | None = None) -> Response:
+    """Cancel the runs named, or all that are active."""
+    wanted = body.run_ids if body else None
+    open_runs = await parts.database.read(runs.open_ids, None, agent_id)
+    chosen = [run_id for run_id in open_runs if wanted is None or run_id in wanted]
+    if not chosen:
+        raise Conflict("No active runs to cancel")
+    return reply(await parts.runner.cancel(chosen))
+
+
+@router.get("/agents/{agent_id}/messages", response_model=list[dict[str, Any]])
+async def list_messages(
+    parts: Parts,
+    agent_id: AgentId,
+    page: Messages,
+    include_return_message_types: Types = None,
+    conversation_id: str | None = None,
+    group_id: str | None = None,
+    include_err: bool | None = None,
+    use_assistant_message: bool = True,
+    assistant_message_tool_name: str = "send_message",
+    assistant_message_tool_kwarg: str = "message",
+) -> Response:
+    """What was said, oldest first. `after` means newer and `before` older, whatever the order."""
+    found = await parts.database.read(
+        messages.conversation_page,
+        agent_id if conversation_id in (None, "default") else conversation_id,
+        cursor_order="time",
+        after=page.after,
+        before=page.before,
+        order=page.order,
+        limit=page.limit,
+        include_errors=bool(include_err),
+        group_id=group_id,
+        agent_id=agent_id,
+    )
+    options = WireOptions(
+        use_assistant_message,
+        assistant_message_tool_name,
+        assistant_message_tool_kwarg,
+        frozenset(include_return_message_types) if include_return_message_types else None,
+    )
+    return reply(all_to_wire(await with_prompt(parts, found), options))
+
+
+@router.get("/messages", response_model=list[dict[str, Any]])
+async def list_all_messages(
+    parts: Parts, page: Messages, conversation_id: str | None = None, include_return_message_types: Types = None
+) -> Response:
+    """Messages of all agents, oldest first; cursors as in an agent's list."""
+    found = await parts.database.read(
+        messages.everywhere, conversation_id, page.after, page.before, page.order, page.limit
+    )
+    wanted = frozenset(include_return_message_types) if include_return_message_types else None
+    return reply(all_to_wire(await with_prompt(parts, found), WireOptions(types=wanted)))
+
+
+@router.get("/messages/{message_id}", response_model=list[dict[str, Any]])
+async def retrieve_message(parts: Parts, message_id: MessageId) -> Response:
+    """A stored message, as the list of messages it shows as."""
+    found = await parts.database.read(messages.get, message_id)
+    [shown] = await with_prompt(parts, [found])
+    return reply(to_wire(shown))
+
+
+async def with_prompt(parts: Server, found: list[Message]) -> list[Message]:
+    """The messages, with the system prompt filled in as it is now."""
+    return [await _filled(parts, message) if is_prompt(message) else message for message in found]
+
+
+async def _filled(parts: Server, message: Message) -> Message:
+    prompt = await current_prompt(parts.database, message.agent_id, message.conversation_id)
+    return message.model_copy(update={"parts": [TextPart(text=prompt)]})
+
+
+def refuse_unbuilt(body: SendRequest) -> None:
+    """Raises letta.errors.NotBuilt for what this version cannot do, before anything is stored."""
+    for name in ("client_tools", "return_logprobs", "return_token_ids", "top_logprobs"):
+        if getattr(body, name):
+            raise NotBuilt(f"{name} is not built yet")
+    for number, item in enumerate(body.inputs()):
+        if item.type != "message":
+            raise NotBuilt(f"messages.{number}: answering approvals and client-side tools is not built yet")
+
+
+def wire_options(body: SendRequest) -> WireOptions:
+    """How the caller wants messages shown."""
+    return WireOptions(
+        body.use_assistant_message,
+        body.assistant_message_tool_name,
+        body.assistant_message_tool_kwarg,
+        frozenset(body.include_return_message_types) if body.include_return_message_types is not None else None,
+        body.include_compaction_messages,
+    )
+
+
+async def _start(parts: Server, agent_id: str, conversation_id: str, body: SendRequest, *, background: bool) -> Running:
+    refuse_unbuilt(body)
+    if body.override_model is not None:
+        parts.registry.resolve(body.override_model)
+    return await parts.runner.start(agent_id, conversation_id, body, background=background)
+
+
+async def _send(parts: Server, agent_id: str, body: SendRequest, *, streaming: bool) -> Response:
+    running = await _start(parts, agent_id, agent_id, body, background=bool(body.background))
+    if not streaming:
+        return reply(await sse.collect(running.work.id, running.events, wire_options(body)))
+    options = sse.StreamOptions(
+        wire_options(body), bool(body.stream_tokens), body.include_pings is not False, parts.settings.ping_interval
+    )
+    return StreamingResponse(
+        sse.stream(running.work.id, running.events, options),
+        media_type="text/event-stream; charset=utf-8",
+        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+    )

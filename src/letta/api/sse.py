@@ -1,0 +1,188 @@
+"""A run's events as HTTP: an SSE stream, or one JSON answer.
+
+Frames are unnamed `data:` lines only, because the official SDKs drop every other event name; errors alone are
+`event: error`. Leaving a stream drops a reader, not the run.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from letta.api.wire import Pieces, Wire, WireOptions, moment, to_wire
+from letta.errors import LettaError
+from letta.runtime.commit import usage_json
+from letta.runtime.events import Committed, Delta, Event, EventLog, Failure, Finished, RunUsage
+from letta.schemas.messages import Message, Role
+from letta.schemas.runs import StopReason
+from letta.store.query import now
+
+DONE = b"data: [DONE]\n\n"
+_STREAM_ERRORS = frozenset(
+    {"llm_timeout", "llm_rate_limit", "llm_authentication", "llm_empty_response", "stream_incomplete"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """How a caller wants the stream: `tokens` means pieces as they are written, `pings` keep-alives."""
+
+    wire: WireOptions
+    tokens: bool
+    pings: bool
+    ping_interval: float
+
+
+def frame(value: Wire) -> bytes:
+    """One SSE frame."""
+    return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+async def stream(run_id: str, events: EventLog, options: StreamOptions) -> AsyncIterator[bytes]:
+    """The frames of a run, as many at once as there are, ending with `[DONE]`."""
+    if options.pings:
+        yield frame(_ping(run_id))
+    encoder = _Encoder(run_id, options)
+    batches = events.batches()
+    waiting: asyncio.Future[list[Event]] | None = None
+    try:
+        while True:
+            waiting = waiting or asyncio.ensure_future(anext(batches))
+            done, _ = await asyncio.wait({waiting}, timeout=options.ping_interval)
+            if not done:
+                if options.pings:
+                    yield frame(_ping(run_id))
+                continue
+            try:
+                batch = waiting.result()
+            except StopAsyncIteration:
+                return
+            waiting = None
+            if data := b"".join(chunk for event in batch for chunk in encoder.frames(event)):
+                yield data
+    finally:
+        if waiting is not None:
+            waiting.cancel()
+
+
+class _Encoder:
+    """Events to frames. In token mode a message that went out in pieces is not sent again."""
+
+    def __init__(self, run_id: str, options: StreamOptions) -> None:
+        self._run_id = run_id
+        self._options = options
+        self._pieces: dict[str, Pieces] = {}
+
+    def frames(self, event: Event) -> list[bytes]:
+        match event:
+            case Delta():
+                return self._delta(event)
+            case Committed():
+                return [frame(wire) for message in self._fresh(event) for wire in to_wire(message, self._options.wire)]
+            case Finished():
+                return finish_frames(self._run_id, event)
+
+    def _delta(self, event: Delta) -> list[bytes]:
+        if not self._options.tokens:
+            return []
+        pieces = self._pieces.get(event.message_id)
+        if pieces is None:
+            pieces = self._pieces[event.message_id] = Pieces(self._run_id, self._options.wire)
+        return [frame(wire) for wire in pieces.frames(event)]
+
+    def _fresh(self, event: Committed) -> list[Message]:
+        streamed = event.streamed if self._options.tokens and event.streamed in self._pieces else None
+        return [message for message in event.messages if is_shown(message) and message.id != streamed]
+
+
+def is_shown(message: Message) -> bool:
+    """Whether a message is part of a run's answer: what the agent and its tools said, not what was sent to it."""
+    return message.role in (Role.ASSISTANT, Role.TOOL, Role.APPROVAL)
+
+
+def finish_frames(run_id: str, event: Finished) -> list[bytes]:
+    """The end of every stream: stop reason, then usage or the error, then `[DONE]`."""
+    stop = frame(stop_reason(event.stop_reason))
+    if event.failure is not None:
+        return [stop, b"event: error\n" + frame(_error(run_id, event.failure)), DONE]
+    if event.stop_reason is StopReason.CANCELLED:
+        return [stop, DONE]
+    return [stop, frame(usage_statistics(run_id, event.usage)), DONE]
+
+
+def stop_reason(reason: StopReason) -> Wire:
+    return {"message_type": "stop_reason", "stop_reason": reason.value}
+
+
+def usage_statistics(run_id: str, usage: RunUsage) -> Wire:
+    numbers = usage_json(usage)
+    for name in ("prompt_tokens", "completion_tokens", "total_tokens"):
+        numbers[name] = numbers[name] or 0
+    return {"message_type": "usage_statistics", **numbers, "run_ids": [run_id]}
+
+
+def _ping(run_id: str) -> Wire:
+    return {
+        "id": f"ping-{uuid4()}",
+        "date": moment(now()),
+        "name": None,
+        "message_type": "ping",
+        "otid": None,
+        "sender_id": None,
+        "step_id": None,
+        "is_err": None,
+        "seq_id": None,
+        "run_id": run_id,
+    }
+
+
+def _error(run_id: str, failure: Failure) -> Wire:
+    known = failure.type in _STREAM_ERRORS or not failure.type.startswith("llm_")
+    return {
+        "message_type": "error_message",
+        "run_id": run_id,
+        "error_type": failure.type if known else "llm_error",
+        "message": failure.message,
+        "detail": failure.detail,
+        "seq_id": None,
+    }
+
+
+class RunFailed(LettaError):
+    """The run failed."""
+
+
+async def collect(run_id: str, events: EventLog, options: WireOptions) -> Wire:
+    """The blocking answer: wait for the end, then everything the agent said.
+
+    Raises:
+        RunFailed: with the status and body of the failure.
+    """
+    finished = await events.wait()
+    if finished.failure is not None:
+        raise run_failed(finished.failure)
+    messages: list[dict[str, Any]] = [
+        wire
+        for event in events.events
+        if isinstance(event, Committed)
+        for message in event.messages
+        if is_shown(message)
+        for wire in to_wire(message, options)
+    ]
+    return {
+        "messages": messages,
+        "stop_reason": stop_reason(finished.stop_reason),
+        "usage": usage_statistics(run_id, finished.usage),
+        "logprobs": None,
+        "turns": None,
+    }
+
+
+def run_failed(failure: Failure) -> RunFailed:
+    """The failure of a run as an error to answer with."""
+    error = RunFailed(failure.message, detail=failure.detail)
+    error.status, error.code = failure.status, failure.type
+    return error

@@ -1,0 +1,150 @@
+"""The composition root: settings in, a running server out. The only place that wires the parts together."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from letta.api import agents, blocks, errors, health, identities, messages, models, providers, runs, steps, tags, tools
+from letta.api.context import Server
+from letta.api.gateway import App, Gateway
+from letta.api.providers import load_byok
+from letta.memory.window import Windows
+from letta.models.discovery import from_environment, local_servers
+from letta.models.protocol import Model
+from letta.models.registry import Registry
+from letta.models.scripted import ScriptedModel
+from letta.runtime.creation import Agents
+from letta.runtime.loop import Means
+from letta.runtime.runner import Runner
+from letta.settings import Settings
+from letta.store.database import Database, SQLiteDatabase, open_database
+from letta.store.vault import open_vault
+from letta.tools import builtin
+from letta.version import __version__
+
+log = logging.getLogger(__name__)
+
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    agents.router,
+    messages.router,
+    blocks.router,
+    tools.router,
+    runs.router,
+    steps.router,
+    models.router,
+    providers.router,
+    identities.router,
+    tags.router,
+)
+
+
+async def open_server(settings: Settings, environment: Mapping[str, str], scripted: Model | None = None) -> Server:
+    """Open the database, find the providers and start to work on runs. Close it with `close_server`.
+
+    `environment` is where providers are looked for. `scripted` stands in for the built-in model (tests).
+
+    Raises:
+        letta.errors.InvalidRequest: unusable settings, or a database of a newer version.
+        letta.errors.StoreUnavailable: the database does not answer.
+    """
+    database = await open_database(
+        settings.resolved_database_url, synchronous=settings.sqlite_synchronous, pool=settings.database_pool
+    )
+    try:
+        await database.write(builtin.install)
+        passphrase = settings.encryption_key.get_secret_value() if settings.encryption_key else None
+        vault = await asyncio.to_thread(open_vault, settings.data_dir, passphrase)
+        found, hints = from_environment(environment)
+        for hint in hints:
+            log.info("%s", hint)
+        registry = Registry(
+            found,
+            scripted=scripted or ScriptedModel(latency=settings.scripted_latency, record=0),
+            scripted_handles=settings.scripted_models,
+            default=settings.default_model,
+            read_seconds=settings.model_timeout,
+        )
+        registry.set_byok(await load_byok(database, vault))
+        runner = _runner(settings, database, registry)
+        await runner.open()
+    except BaseException:
+        await database.close()
+        raise
+    return Server(
+        settings, database, vault, registry, runner, Agents(database, registry, vault, settings.default_embedding)
+    )
+
+
+def _runner(settings: Settings, database: Database, registry: Registry) -> Runner:
+    means = Means(database, registry, Windows(database), settings.max_steps, settings.keep_traces)
+    return Runner(means, alone=isinstance(database, SQLiteDatabase), grace=settings.shutdown_grace)
+
+
+async def close_server(server: Server) -> None:
+    """Finish or park what runs, then close everything."""
+    await server.runner.close()
+    await server.registry.aclose()
+    await server.database.close()
+
+
+async def _look_around(server: Server) -> None:
+    """Find model servers on this machine, and read the lists of models before anybody asks."""
+    if server.settings.discover_local:
+        server.registry.add(await local_servers())
+    server.registry.warm()
+
+
+def create_app(
+    settings: Settings, environment: Mapping[str, str] | None = None, scripted: Model | None = None
+) -> FastAPI:
+    """The ASGI application. Its lifespan opens and closes the server; nothing happens before."""
+    surroundings = os.environ if environment is None else environment
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        server = await open_server(settings, surroundings, scripted)
+        app.state.server = server
+        background = asyncio.create_task(_look_around(server))
+        try:
+            yield
+        finally:
+            background.cancel()
+            await asyncio.gather(background, return_exceptions=True)
+            await close_server(server)
+
+    app = FastAPI(
+        title="open-letta",
+        version=__version__,
+        summary="A server for stateful agents, compatible with the Letta V1 API",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    errors.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_credentials="*" not in settings.cors_origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["Retry-After", "x-should-retry"],
+    )
+    return app
+
+
+def behind_gateway(app: FastAPI, settings: Settings) -> App:
+    """The application as it is served: with the password and the older path forms in front."""
+    password = settings.server_password.get_secret_value() if settings.server_password else None
+    return Gateway(app, password)
+
+
+def data_dir_of(settings: Settings) -> Path:
+    return settings.data_dir

@@ -1,0 +1,208 @@
+"""Every error this server raises on purpose.
+
+    LettaError
+    ├── InvalidRequest            400  the request makes no sense as it stands
+    │   └── InvalidValue          422  a field has a value that cannot be accepted
+    ├── Unauthorized              401
+    ├── NotFound                  404
+    ├── NotAllowed                405  the operation is refused on purpose
+    ├── Conflict                  409
+    │   ├── Busy                  409  another run holds the conversation
+    │   └── PendingApproval       409  the agent waits for an approval
+    ├── NotBuilt                  501  part of the API, not served by this version
+    ├── StoreUnavailable          503  the database does not answer
+    ├── ToolFailed                     data for the model, never an HTTP answer
+    └── ModelError                502  the model provider failed
+        ├── ModelBadRequest       400
+        │   └── ContextOverflow   400  the prompt does not fit the model's window
+        ├── ModelAuthentication   401
+        ├── ModelCredits          402
+        ├── ModelNotFound         404
+        ├── ModelRateLimit        429
+        ├── ModelEmptyAnswer      502
+        ├── ModelCutOff           502  the stream ended in the middle
+        ├── ModelUnreachable      502
+        ├── ModelServerError      502
+        └── ModelTimeout          504
+
+`status` is the HTTP status the API answers with, `code` a stable word for programs, and the docstring the default
+message. Nothing below `letta.api` speaks HTTP; the numbers stand here so that there is one table of them.
+"""
+
+from typing import Any
+
+
+class LettaError(Exception):
+    """Something went wrong."""
+
+    status = 500
+    code = "internal_error"
+
+    def __init__(self, message: str | None = None, **details: Any) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        self.details = details
+        super().__init__(self.message)
+
+
+class InvalidRequest(LettaError):
+    """The request is not valid."""
+
+    status = 400
+    code = "invalid_argument"
+
+
+class InvalidValue(InvalidRequest):
+    """A field has a value that cannot be accepted."""
+
+    status = 422
+    code = "invalid_value"
+
+
+class Unauthorized(LettaError):
+    """Unauthorized"""
+
+    status = 401
+    code = "unauthorized"
+
+
+class NotFound(LettaError):
+    """Not found."""
+
+    status = 404
+    code = "not_found"
+
+
+class NotAllowed(LettaError):
+    """This operation is not allowed."""
+
+    status = 405
+    code = "not_allowed"
+
+
+class Conflict(LettaError):
+    """The request conflicts with the current state."""
+
+    status = 409
+    code = "conflict"
+
+
+class Busy(Conflict):
+    """Another run is working on this conversation. `run_id` names it."""
+
+    code = "CONVERSATION_BUSY"
+
+
+class PendingApproval(Conflict):
+    """The agent waits for an approval: answer it, or cancel the run, before sending a new message."""
+
+    code = "PENDING_APPROVAL"
+
+
+class NotBuilt(LettaError):
+    """This version of the server does not have this feature yet."""
+
+    status = 501
+    code = "not_built"
+
+
+class StoreUnavailable(LettaError):
+    """The database does not answer."""
+
+    status = 503
+    code = "store_unavailable"
+
+
+class ToolFailed(LettaError):
+    """A tool could not do what was asked. The message is shown to the model."""
+
+    code = "tool_failed"
+
+
+class ModelError(LettaError):
+    """The model provider failed. `retry_after` (seconds) is what the provider asked for, if it did."""
+
+    status = 502
+    code = "llm_error"
+    retryable = False
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.retry_after = retry_after
+
+
+class ModelBadRequest(ModelError):
+    """The model provider refused the request."""
+
+    status = 400
+    code = "llm_bad_request"
+
+
+class ContextOverflow(ModelBadRequest):
+    """The prompt does not fit the model's context window."""
+
+    code = "context_window_exceeded"
+
+
+class ModelAuthentication(ModelError):
+    """The model provider refused the API key."""
+
+    status = 401
+    code = "llm_authentication"
+
+
+class ModelCredits(ModelError):
+    """The account at the model provider has no credit left."""
+
+    status = 402
+    code = "llm_insufficient_credits"
+
+
+class ModelNotFound(ModelError):
+    """The model provider does not know this model."""
+
+    status = 404
+    code = "llm_not_found"
+
+
+class ModelRateLimit(ModelError):
+    """The model provider limits the rate of requests."""
+
+    status = 429
+    code = "llm_rate_limit"
+    retryable = True
+
+
+class ModelEmptyAnswer(ModelError):
+    """The model answered with nothing."""
+
+    code = "llm_empty_response"
+    retryable = True
+
+
+class ModelCutOff(ModelError):
+    """The model's answer stopped in the middle."""
+
+    code = "stream_incomplete"
+    retryable = True
+
+
+class ModelUnreachable(ModelError):
+    """The model provider cannot be reached."""
+
+    code = "llm_error"
+    retryable = True
+
+
+class ModelServerError(ModelError):
+    """The model provider had an error of its own."""
+
+    code = "llm_error"
+    retryable = True
+
+
+class ModelTimeout(ModelError):
+    """The model provider did not answer in time."""
+
+    status = 504
+    code = "llm_timeout"
+    retryable = True

@@ -1,0 +1,121 @@
+"""The messages a model sees, kept in memory for the agents that are talking.
+
+A window is read once and then grows with each committed step; the version numbers of agent and conversation tell
+whether what is kept still holds. Cost follows the window, never the history.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from letta.schemas.agents import AgentState
+from letta.schemas.messages import Message, Role
+from letta.store import agents, messages
+from letta.store.agents import Snapshot
+from letta.store.conversations import Thread
+from letta.store.database import Database
+from letta.store.runs import Versions
+
+_MAX_WINDOWS = 512
+_MAX_MESSAGES = 50_000
+
+
+@dataclass(slots=True)
+class Window:
+    """What the next model call of a conversation starts from. `messages` leaves out the compiled system message."""
+
+    snapshot: Snapshot
+    versions: Versions
+    messages: list[Message] = field(default_factory=list)
+
+    @property
+    def agent(self) -> AgentState:
+        return self.snapshot.agent
+
+    @property
+    def thread(self) -> Thread:
+        return self.snapshot.thread
+
+
+class Windows:
+    """The windows of recently used conversations."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._kept: OrderedDict[str, Window] = OrderedDict()
+        self._held = 0
+
+    async def get(self, agent_id: str, conversation_id: str, versions: Versions) -> Window:
+        """The window as of `versions`: the kept one if it is that, else read anew.
+
+        Messages are read again only when the conversation changed by other hands, not when a block did.
+
+        Raises:
+            letta.errors.NotFound: agent or conversation is gone.
+        """
+        kept = self._kept.get(conversation_id)
+        if kept is not None and kept.versions == versions:
+            self._kept.move_to_end(conversation_id)
+            return kept
+        with_messages = kept is None or kept.versions.thread != versions.thread
+        window = await self._database.read(_load, agent_id, conversation_id, with_messages)
+        if kept is not None and not with_messages:
+            if window.versions.thread == kept.versions.thread:
+                window.messages = kept.messages
+            else:
+                window = await self._database.read(_load, agent_id, conversation_id, True)
+        self._keep(conversation_id, window)
+        return window
+
+    def extend(self, conversation_id: str, new: list[Message], before: Versions, after: Versions) -> None:
+        """A step was committed: `new` messages, and the versions as they are now.
+
+        When somebody else changed the conversation in between, the window is dropped and read again.
+        """
+        kept = self._kept.get(conversation_id)
+        if kept is None:
+            return
+        if kept.versions.thread != before.thread or after.thread != before.thread + 1:
+            self.forget(conversation_id)
+            return
+        kept.messages.extend(new)
+        self._held += len(new)
+        # The agent's own version is left as it was read: if it was raised meanwhile, the snapshot is read again.
+        kept.versions = Versions(kept.versions.agent, after.thread)
+
+    def forget(self, conversation_id: str) -> None:
+        """Drop a window."""
+        gone = self._kept.pop(conversation_id, None)
+        if gone is not None:
+            self._held -= len(gone.messages)
+
+    def _keep(self, conversation_id: str, window: Window) -> None:
+        self.forget(conversation_id)
+        self._kept[conversation_id] = window
+        self._held += len(window.messages)
+        while len(self._kept) > 1 and (len(self._kept) > _MAX_WINDOWS or self._held > _MAX_MESSAGES):
+            _, oldest = self._kept.popitem(last=False)
+            self._held -= len(oldest.messages)
+
+
+def _load(connection: Connection, agent_id: str, conversation_id: str, with_messages: bool) -> Window:
+    snapshot = agents.snapshot(connection, agent_id, conversation_id)
+    window = Window(snapshot, Versions(snapshot.version, snapshot.thread.version))
+    if with_messages:
+        window.messages = in_window(connection, snapshot.thread)
+    return window
+
+
+def in_window(connection: Connection, thread: Thread) -> list[Message]:
+    """What a model is shown: the summary of older messages, then everything from the window's start."""
+    tail = messages.from_position(connection, thread.id, thread.window_start)
+    shown = [message for message in tail if not is_prompt(message) and message.role is not Role.SUMMARY]
+    if thread.summary_message_id is not None:
+        shown.insert(0, messages.get(connection, thread.summary_message_id))
+    return shown
+
+
+def is_prompt(message: Message) -> bool:
+    """Whether this is the place of the compiled system prompt, which is made anew for each request."""
+    return message.role is Role.SYSTEM and bool((message.data or {}).get("compiled"))

@@ -1,0 +1,5 @@
+"""Every provider that is reached through pydantic-ai's model classes. The registry imports it on first use."""
+
+from letta.models.pydantic_ai.model import PydanticAIModel
+
+__all__ = ["PydanticAIModel"]

@@ -1,0 +1,74 @@
+"""What fills a context window: every part of the next request, as text and in tokens."""
+
+from pydantic_core import to_json
+from sqlalchemy import Connection
+
+from letta.memory.prompt import (
+    compile_prompt,
+    memory_section,
+    metadata_section,
+    numbers_lines,
+    tool_rules_section,
+)
+from letta.memory.tokens import count_tokens
+from letta.memory.window import Window, in_window
+from letta.runtime.request import prompt_facts
+from letta.schemas.agents import ContextWindowOverview
+from letta.schemas.messages import Message, Role
+from letta.store import agents, messages
+from letta.store.database import Database
+from letta.store.runs import Versions
+
+
+async def context_report(database: Database, agent_id: str, conversation_id: str) -> ContextWindowOverview:
+    """The report of one conversation. Raises letta.errors.NotFound."""
+    return await database.read(_report, agent_id, conversation_id)
+
+
+def _report(connection: Connection, agent_id: str, conversation_id: str) -> ContextWindowOverview:
+    snapshot = agents.snapshot(connection, agent_id, conversation_id)
+    window = Window(snapshot, Versions(snapshot.version, snapshot.thread.version))
+    shown = in_window(connection, snapshot.thread)
+    agent, facts = snapshot.agent, prompt_facts(window)
+    summary = next((message.text for message in shown if message.role is Role.SUMMARY), None)
+    said = [message for message in shown if message.role is not Role.SUMMARY]
+    memory = memory_section(agent.blocks, numbered=numbers_lines(agent, facts))
+    rules, metadata = tool_rules_section(agent.tool_rules or ()), metadata_section(agent, facts)
+    tools = [{"type": "function", "function": tool.json_schema or {}} for tool in agent.tools]
+    parts = {
+        "num_tokens_system": count_tokens(agent.system),
+        "num_tokens_core_memory": count_tokens(memory),
+        "num_tokens_external_memory_summary": count_tokens(metadata),
+        "num_tokens_tool_usage_rules": count_tokens(rules),
+        "num_tokens_summary_memory": count_tokens(summary or ""),
+        "num_tokens_functions_definitions": count_tokens(to_json(tools).decode()) if tools else 0,
+        "num_tokens_messages": sum(count_tokens(_text(message)) for message in said),
+    }
+    return ContextWindowOverview(
+        context_window_size_max=agent.llm_config.context_window,
+        context_window_size_current=sum(parts.values()),
+        num_messages=len(shown) + 1,
+        num_archival_memory=0,
+        num_recall_memory=messages.count(connection, agent_id),
+        external_memory_summary=metadata,
+        system_prompt="\n\n".join(compile_prompt(agent, facts)),
+        core_memory=memory,
+        tool_usage_rules=rules or None,
+        summary_memory=summary,
+        functions_definitions=tools,
+        messages=[
+            {
+                "id": message.id,
+                "role": message.role.value,
+                "content": _text(message),
+                "tokens": count_tokens(_text(message)),
+            }
+            for message in said
+        ],
+        **parts,
+    )
+
+
+def _text(message: Message) -> str:
+    """Everything of a message that costs tokens, as text."""
+    return to_json([part.model_dump(exclude_none=True, exclude={"type"}) for part in message.parts]).decode()

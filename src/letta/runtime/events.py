@@ -1,0 +1,115 @@
+"""What happens during a run, as a stream that any number of readers follow.
+
+Blocking answers, SSE, background runs, the CLI and the SDK all read these events; nothing else comes out of a run.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from letta.models.protocol import ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from letta.schemas.messages import Message
+from letta.schemas.runs import StopReason
+
+NO_TOKENS = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of the message that is being written."""
+
+    message_id: str
+    step_id: str
+    date: datetime
+    style: str
+    piece: TextDelta | ReasoningDelta | ToolCallDelta
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Messages of a step, now stored. `streamed` names the one whose deltas went out before, if any."""
+
+    messages: tuple[Message, ...]
+    streamed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunUsage:
+    """Tokens of all steps so far. `context_tokens` is what the last prompt held."""
+
+    step_count: int = 0
+    tokens: Usage = NO_TOKENS
+    context_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run failed: a stable word, and a text for people."""
+
+    type: str
+    message: str
+    status: int = 500
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event of every run."""
+
+    stop_reason: StopReason
+    usage: RunUsage
+    failure: Failure | None = None
+
+
+Event = Delta | Committed | Finished
+
+
+class EventLog:
+    """The events of one run, kept while anybody may read them. One writer, any number of readers."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._changed = asyncio.Event()
+
+    @property
+    def finished(self) -> Finished | None:
+        """The last event, once it is there."""
+        last = self.events[-1] if self.events else None
+        return last if isinstance(last, Finished) else None
+
+    def publish(self, event: Event) -> None:
+        self.events.append(event)
+        self._changed.set()
+
+    async def batches(self, start: int = 0) -> AsyncIterator[list[Event]]:
+        """All events from `start` on, as many at a time as there are, until the last."""
+        while True:
+            while start < len(self.events):
+                batch = self.events[start:]
+                start = len(self.events)
+                yield batch
+            if self.finished:
+                return
+            # The writer sets the shared event; whoever wakes up replaces it, so that no reader misses a change.
+            if self._changed.is_set():
+                self._changed = asyncio.Event()
+                continue
+            await self._changed.wait()
+
+    async def wait(self) -> Finished:
+        """The last event, when it comes."""
+        async for _ in self.batches(len(self.events)):
+            pass
+        assert self.finished is not None
+        return self.finished
+
+
+def added(left: Usage, right: Usage) -> Usage:
+    """Two usages together; unknown stays unknown only where both are."""
+
+    def total(name: str) -> int | None:
+        values = [value for value in (getattr(left, name), getattr(right, name)) if value is not None]
+        return sum(values) if values else None
+
+    return Usage(*(total(name) for name in Usage.__slots__))

@@ -1,0 +1,129 @@
+"""From a window to a model request: the prompt, the messages, the tools that may be called, the parameters."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydantic import TypeAdapter
+
+from letta.memory.prompt import PromptFacts, compile_prompt
+from letta.memory.window import Window
+from letta.models.protocol import ModelParameters, ModelRequest
+from letta.models.provider import Resolved
+from letta.models.registry import Registry
+from letta.runtime.styles import Style, style_of
+from letta.schemas.agents import AgentState
+from letta.schemas.messages import Message
+from letta.schemas.model_settings import ModelSettings
+from letta.schemas.sends import SendRequest
+from letta.tools.rules import RuleBook
+from letta.tools.toolbox import Toolbox
+
+_SETTINGS: TypeAdapter[ModelSettings] = TypeAdapter(ModelSettings)
+_KNOWN = frozenset(ModelParameters.__slots__) | {
+    "provider_type", "reasoning", "thinking", "thinking_config", "response_schema", "strict", "max_output_tokens",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A model request, and what carries out its answer."""
+
+    request: ModelRequest
+    resolved: Resolved
+    toolbox: Toolbox
+    style: Style
+
+
+def resolve(registry: Registry, window: Window, request: SendRequest) -> Resolved:
+    """The model of this request: the request's own, else the conversation's, else the agent's.
+
+    Raises:
+        letta.errors.NotFound, letta.errors.InvalidRequest: as `Registry.resolve`.
+    """
+    handle = request.override_model or window.thread.model or window.agent.model
+    return registry.resolve(handle or registry.default_handle())
+
+
+def build(
+    window: Window, request: SendRequest, inputs: tuple[Message, ...], rules: RuleBook, resolved: Resolved
+) -> Call:
+    """The next model call of a run. `inputs` are messages that are not stored yet."""
+    agent = window.agent
+    style, toolbox = style_of(agent.agent_type), Toolbox(agent.tools)
+    permission = rules.permitted(toolbox.names)
+    offered = [schema for schema in toolbox.schemas if schema.name in permission.names]
+    parameters = parameters_of(agent, window.thread.model_settings, parallel=rules.only_approvals)
+    reasons = bool(parameters.thinking or parameters.effort not in (None, "none"))
+    zone = zone_of(agent)
+    return Call(
+        ModelRequest(
+            model=resolved.name,
+            handle=resolved.handle,
+            system=compile_prompt(agent, prompt_facts(window, request)),
+            messages=[style.show(message, zone) for message in (*window.messages, *inputs)],
+            tools=style.tools(offered, reasons=reasons),
+            tool_choice=_choice(permission.required, permission.names),
+            parameters=parameters,
+        ),
+        resolved,
+        toolbox,
+        style,
+    )
+
+
+def prompt_facts(window: Window, request: SendRequest | None = None) -> PromptFacts:
+    """What the prompt says about this conversation and request."""
+    return PromptFacts(
+        conversation_id=window.thread.id,
+        hidden_messages=max(0, window.thread.window_start - 1),
+        skills=tuple(request.client_skills or ()) if request else (),
+        override=request.override_system if request else None,
+        line_numbers=window.agent.llm_config.model_endpoint_type == "anthropic",
+    )
+
+
+@lru_cache(maxsize=128)
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+def zone_of(agent: AgentState) -> ZoneInfo:
+    """The agent's time zone, UTC if it has none."""
+    return _zone(agent.timezone or "UTC")
+
+
+def _choice(required: bool, names: tuple[str, ...]) -> str:
+    if not required:
+        return "auto"
+    return names[0] if len(names) == 1 else "required"
+
+
+def parameters_of(agent: AgentState, override: dict[str, Any] | None, *, parallel: bool) -> ModelParameters:
+    """The sampling options of an agent: the conversation's settings over the agent's over the older long form."""
+    config = agent.llm_config
+    raw = override or agent.model_settings
+    settings = _SETTINGS.validate_python(raw) if raw else None
+    own = settings.model_dump(exclude_none=True) if settings else {}
+    answer_format = (settings.answer_format if settings else None) or agent.response_format
+    wanted_parallel = own.get("parallel_tool_calls", config.parallel_tool_calls)
+    return ModelParameters(
+        temperature=own.get("temperature", config.temperature),
+        max_output_tokens=own.get("max_output_tokens", config.max_tokens),
+        parallel_tool_calls=bool(wanted_parallel) and parallel,
+        thinking=(settings.thinking_enabled if settings else None) or config.enable_reasoner,
+        thinking_budget=(settings.thinking_budget if settings else None) or config.max_reasoning_tokens or None,
+        effort=(settings.wanted_effort if settings else None) or config.reasoning_effort or config.effort,
+        verbosity=own.get("verbosity", config.verbosity),
+        frequency_penalty=own.get("frequency_penalty", config.frequency_penalty),
+        response_format=_format(answer_format),
+        extra={name: value for name, value in own.items() if name not in _KNOWN},
+    )
+
+
+def _format(value: Any) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    found: dict[str, Any] = value if isinstance(value, dict) else value.model_dump()
+    return None if found.get("type") == "text" else found

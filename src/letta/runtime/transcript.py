@@ -1,0 +1,140 @@
+"""From requests to messages, and the invariants of a transcript: every call is answered once, right after it."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+import orjson
+
+from letta.errors import InvalidRequest, NotBuilt
+from letta.schemas.common import new_id
+from letta.schemas.messages import (
+    ImagePart,
+    Message,
+    OmittedReasoningPart,
+    Part,
+    ReasoningPart,
+    RedactedReasoningPart,
+    Role,
+    SummarizedReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+)
+from letta.schemas.sends import (
+    InputPart,
+    MessageInput,
+    SendRequest,
+    SummarizedReasoningInput,
+    ToolCallInput,
+    ToolReturnInput,
+)
+from letta.store.runs import Work
+
+INTERRUPTED = (
+    "Error: the server was interrupted while this tool ran. Its outcome is unknown: check before you repeat it."
+)
+
+
+def new_messages(request: SendRequest, work: Work, moment: datetime) -> tuple[Message, ...]:
+    """What the caller sends, as messages that are not stored yet.
+
+    Raises:
+        letta.errors.NotBuilt: approvals and client-side results, which this version cannot take yet.
+    """
+    made = []
+    for number, item in enumerate(request.inputs()):
+        if not isinstance(item, MessageInput):
+            raise NotBuilt(f"messages.{number}: answering approvals and client-side tools is not built yet")
+        made.append(
+            Message(
+                id=new_id("message"),
+                role=Role(item.role),
+                parts=parts_of(item.content),
+                agent_id=work.agent_id,
+                conversation_id=work.conversation_id,
+                created_at=moment + timedelta(microseconds=number),
+                name=item.name,
+                otid=item.otid or str(uuid4()),
+                sender_id=item.sender_id,
+                group_id=item.group_id,
+                run_id=work.id,
+            )
+        )
+    return tuple(made)
+
+
+def parts_of(content: str | Sequence[InputPart | TextPart | ImagePart]) -> list[Part]:
+    """The parts of a message as a caller writes them."""
+    if isinstance(content, str):
+        return [TextPart(text=content)]
+    return [_part(part) for part in content]
+
+
+def _part(part: InputPart | TextPart | ImagePart) -> Part:
+    match part:
+        case ToolCallInput():
+            return ToolCallPart(
+                id=part.id, name=part.name, arguments=orjson.dumps(part.input).decode(), signature=part.signature
+            )
+        case ToolReturnInput():
+            status = "error" if part.is_error else "success"
+            return ToolReturnPart(tool_call_id=part.tool_call_id, content=part.content, status=status)
+        case SummarizedReasoningInput():
+            texts = tuple(str(item.get("text", "")) for item in part.summary)
+            return SummarizedReasoningPart(id=part.id, summary=texts, encrypted_content=part.encrypted_content)
+        case TextPart() | ImagePart() | ReasoningPart() | RedactedReasoningPart() | OmittedReasoningPart():
+            return part
+    raise InvalidRequest(f"content of type {type(part).__name__} cannot be sent")
+
+
+def unanswered(messages: Sequence[Message]) -> list[ToolCallPart]:
+    """The calls of the last assistant message that nothing after it answers."""
+    answered: set[str] = set()
+    for message in reversed(messages):
+        answered.update(result.tool_call_id for result in message.tool_returns)
+        if message.role is Role.ASSISTANT:
+            return [call for call in message.tool_calls if call.id not in answered]
+    return []
+
+
+def closing(calls: Sequence[ToolCallPart], last: Message, work: Work, moment: datetime) -> Message:
+    """A message that answers calls whose outcome nobody knows, because the process that made them is gone."""
+    return Message(
+        id=new_id("message"),
+        role=Role.TOOL,
+        parts=[
+            ToolReturnPart(tool_call_id=call.id, name=call.name, status="error", content=INTERRUPTED) for call in calls
+        ],
+        agent_id=work.agent_id,
+        conversation_id=work.conversation_id,
+        created_at=moment,
+        run_id=work.id,
+        step_id=last.step_id,
+        data=last.data,
+    )
+
+
+def check(messages: Sequence[Message]) -> None:
+    """Refuse to write a transcript that no model would accept.
+
+    Raises:
+        AssertionError: a result without its call, a call without a result, or one answered twice.
+    """
+    open_calls: set[str] = set()
+    for message in messages:
+        for result in message.tool_returns:
+            assert message.role is not Role.TOOL or result.tool_call_id in open_calls, "a result without its call"
+            open_calls.discard(result.tool_call_id)
+        if message.role is Role.ASSISTANT and message.step_id is not None:
+            assert not open_calls, "calls without results"
+            ids = [call.id for call in message.tool_calls]
+            assert len(ids) == len(set(ids)), "two calls with one id"
+            open_calls.update(ids)
+    assert not open_calls, "calls without results"
+
+
+def otid(message_id: str, index: int) -> str:
+    """The id of part `index` of a message: the message's UUID with its last 7 bits replaced by the index."""
+    value = UUID(message_id.partition("-")[2]).int
+    return str(UUID(int=(value & ~0x7F) | (index & 0x7F)))

@@ -1,0 +1,71 @@
+"""The server's settings: one frozen object, read once in `letta.app` or the CLI and passed on as arguments.
+
+Each field is documented here and in docs/settings.md (a test compares the two). Provider keys are not settings: they
+are read from the environment by `letta.models.discovery`.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Environment variables carry the prefix `LETTA_`; arguments win over the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="LETTA_", frozen=True, extra="ignore", populate_by_name=True)
+
+    host: str = "localhost"
+    """Address to listen on. Anything but a loopback address needs `server_password` or `insecure`."""
+    port: int = Field(default=8283, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one and prints it."""
+    data_dir: Path = Field(
+        default=Path.home() / ".letta-server", validation_alias=AliasChoices("data_dir", "LETTA_DIR", "LETTA_DATA_DIR")
+    )
+    """Folder of the SQLite file, its backups and the encryption key."""
+    database_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("database_url", "LETTA_DATABASE_URL", "LETTA_PG_URI")
+    )
+    """`postgresql://user:password@host/db` or `sqlite:///path`; default: `letta.db` in `data_dir`."""
+    sqlite_synchronous: Literal["OFF", "NORMAL", "FULL"] = "FULL"
+    """SQLite's `synchronous`: FULL survives power loss, NORMAL may lose the last commits then, OFF is for tests."""
+    database_pool: int = Field(default=10, ge=1, le=200)
+    """PostgreSQL connections, or SQLite reader threads (at most 4 of those)."""
+    server_password: SecretStr | None = None
+    """The password clients send as `Authorization: Bearer`. None: everybody who reaches the port is trusted."""
+    insecure: bool = False
+    """Listen on a public address without a password."""
+    cors_origins: list[str] = ["http://localhost:8283", "http://localhost:5173", "http://localhost:3000"]
+    """Browser origins allowed to call the API, as a JSON list; `["*"]` allows all (then without credentials)."""
+    encryption_key: SecretStr | None = None
+    """Key for secrets at rest. None: a key file is made in `data_dir` (mode 600)."""
+    default_model: str | None = None
+    """Model handle for agents created without one. None: such a request is refused unless no provider is configured."""
+    default_embedding: str | None = None
+    """Embedding handle for agents created without one."""
+    scripted_models: bool = False
+    """Answer every model handle with the built-in rule-based model: demos and tests without keys."""
+    scripted_latency: float = Field(default=0.0, ge=0, le=60)
+    """Seconds the built-in model waits before its first token."""
+    discover_local: bool = True
+    """Look for Ollama and LM Studio on this machine when nothing names them."""
+    max_steps: int = Field(default=50, ge=1, le=1000)
+    """Model calls in one run when the request names no number."""
+    model_timeout: float = Field(default=600.0, gt=0)
+    """Seconds a model may stay silent before the call fails."""
+    keep_traces: bool = True
+    """Keep the exact provider request and answer of every step (compressed)."""
+    ping_interval: float = Field(default=20.0, gt=0)
+    """Seconds of silence after which a stream gets a keep-alive frame."""
+    shutdown_grace: float = Field(default=10.0, ge=0)
+    """Seconds a stopping server lets running steps finish before it parks their runs for the next start."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severity that is logged."""
+    log_format: Literal["text", "json"] = "text"
+    """Human lines or one JSON object per line."""
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database URL in force."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'letta.db'}"

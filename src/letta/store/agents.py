@@ -1,0 +1,239 @@
+"""Agents as rows, with their tags, blocks, tools and identities. Knows nothing of models, prompts or secrets' keys."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
+
+from letta.errors import NotFound
+from letta.schemas.agents import AgentState, Memory
+from letta.schemas.blocks import Block
+from letta.schemas.common import Wire
+from letta.schemas.compaction import CompactionSettings
+from letta.schemas.llm_config import EmbeddingConfig, LLMConfig
+from letta.schemas.tools import Tool
+from letta.store import blocks, identities, search, tools
+from letta.store.conversations import Thread, thread
+from letta.store.query import like, now, rows
+from letta.store.tables import agent_blocks, agent_identities, agent_tags, agent_tools, agents
+from letta.store.tables import identities as identity_rows
+
+RELATIONS = frozenset({"agent.blocks", "agent.identities", "agent.secrets", "agent.tags", "agent.tools"})
+"""The relations a list may include; the rest are empty until files and groups exist."""
+
+_by_id = select(agents).where(agents.c.id == bindparam("agent_id"))
+_CONFIGS: dict[str, type[Wire]] = {
+    "llm_config": LLMConfig,
+    "embedding_config": EmbeddingConfig,
+    "compaction_settings": CompactionSettings,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFilter:
+    """What to list; None does not filter."""
+
+    name: str | None = None
+    tags: Sequence[str] = ()
+    match_all_tags: bool = False
+    query_text: str | None = None
+    project_id: str | None = None
+    template_id: str | None = None
+    base_template_id: str | None = None
+    identity_id: str | None = None
+    identifier_keys: Sequence[str] = ()
+    last_stop_reason: str | None = None
+    block_id: str | None = None
+    tool_id: str | None = None
+    name_contains: str | None = None
+    show_hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All the model needs to know of an agent at one moment, and the version that tells whether it is still so."""
+
+    agent: AgentState
+    secrets: bytes | None
+    version: int
+    thread: Thread
+
+
+def create(connection: Connection, values: dict[str, Any]) -> None:
+    """Store a new agent's row; relations are attached by their own functions."""
+    moment = now()
+    connection.execute(insert(agents).values(version=1, created_at=moment, updated_at=moment, **values))
+
+
+def require(connection: Connection, agent_id: str) -> None:
+    """Raises letta.errors.NotFound."""
+    if connection.execute(select(agents.c.id).where(agents.c.id == agent_id)).first() is None:
+        raise NotFound(f"agent {agent_id} not found")
+
+
+def get(connection: Connection, agent_id: str, include: Iterable[str] = RELATIONS) -> AgentState:
+    """The agent with the relations asked for. Raises letta.errors.NotFound."""
+    row = connection.execute(_by_id, {"agent_id": agent_id}).first()
+    if row is None:
+        raise NotFound(f"agent {agent_id} not found")
+    return _states(connection, [row], frozenset(include))[0]
+
+
+def secrets(connection: Connection, agent_id: str) -> bytes | None:
+    """The agent's secrets as they are kept: encrypted."""
+    found: bytes | None = connection.execute(select(agents.c.secrets).where(agents.c.id == agent_id)).scalar()
+    return found
+
+
+def list_page(
+    connection: Connection, /, wanted: AgentFilter, include: Iterable[str], **paging: Any
+) -> list[AgentState]:
+    """One page of agents; paging as in `letta.store.query.rows`."""
+    found = rows(connection, _filtered(select(agents), wanted), agents, **paging)
+    return _states(connection, found, frozenset(include))
+
+
+def count(connection: Connection, wanted: AgentFilter | None = None) -> int:
+    query = select(func.count()).select_from(agents)
+    return int(connection.execute(_filtered(query, wanted or AgentFilter(show_hidden=True))).scalar_one())
+
+
+def any_exists(connection: Connection) -> bool:
+    """Whether there is an agent: the cheapest question that shows that the database answers."""
+    return connection.execute(select(agents.c.id).limit(1)).first() is not None
+
+
+def change(connection: Connection, agent_id: str, values: dict[str, Any]) -> None:
+    """Write columns and raise the version. Raises letta.errors.NotFound."""
+    changed = update(agents).where(agents.c.id == agent_id)
+    result = connection.execute(changed.values(**values, version=agents.c.version + 1, updated_at=now()))
+    if result.rowcount == 0:
+        raise NotFound(f"agent {agent_id} not found")
+
+
+def remove(connection: Connection, agent_id: str) -> None:
+    """Delete an agent with its conversations, messages, runs and steps. Raises letta.errors.NotFound."""
+    search.forget_agent(connection, agent_id)
+    if connection.execute(delete(agents).where(agents.c.id == agent_id)).rowcount == 0:
+        raise NotFound(f"agent {agent_id} not found")
+
+
+def write_tags(connection: Connection, agent_id: str, tags: Iterable[str]) -> None:
+    """Make these the agent's tags."""
+    connection.execute(delete(agent_tags).where(agent_tags.c.agent_id == agent_id))
+    values = [{"agent_id": agent_id, "tag": tag} for tag in dict.fromkeys(tags)]
+    if values:
+        connection.execute(insert(agent_tags), values)
+
+
+def write_blocks(connection: Connection, agent_id: str, block_ids: Iterable[str]) -> None:
+    """Make these the agent's blocks, in this order."""
+    connection.execute(delete(agent_blocks).where(agent_blocks.c.agent_id == agent_id))
+    wanted = dict.fromkeys(block_ids)
+    values = [{"agent_id": agent_id, "block_id": block_id, "position": i} for i, block_id in enumerate(wanted)]
+    if values:
+        connection.execute(insert(agent_blocks), values)
+
+
+def snapshot(connection: Connection, agent_id: str, conversation_id: str) -> Snapshot:
+    """Raises letta.errors.NotFound."""
+    row = connection.execute(_by_id, {"agent_id": agent_id}).first()
+    if row is None:
+        raise NotFound(f"agent {agent_id} not found")
+    agent = _states(connection, [row], frozenset({"agent.blocks", "agent.tools", "agent.tags"}))[0]
+    return Snapshot(agent, row.secrets, row.version, thread(connection, conversation_id))
+
+
+def note_run(connection: Connection, agent_id: str, *, stop_reason: str, completed_at: Any, duration_ms: int) -> None:
+    """Remember how the last run ended; nothing the model sees, so the version stays."""
+    connection.execute(
+        update(agents)
+        .where(agents.c.id == agent_id)
+        .values(last_stop_reason=stop_reason, last_run_completion=completed_at, last_run_duration_ms=duration_ms)
+    )
+
+
+def _states(connection: Connection, found: Sequence[Any], include: frozenset[str]) -> list[AgentState]:
+    ids = [row.id for row in found]
+    if not ids:
+        return []
+    blocks_of = blocks.of_agents(connection, ids) if "agent.blocks" in include else {}
+    tools_of = tools.of_agents(connection, ids) if "agent.tools" in include else {}
+    tags_of = _tags(connection, ids) if "agent.tags" in include else {}
+    identities_of = identities.of_agents(connection, ids) if "agent.identities" in include else {}
+    states = [
+        _state(row, blocks_of.get(row.id, []), tools_of.get(row.id, []), tags_of.get(row.id, [])) for row in found
+    ]
+    for state in states:
+        state.identities = identities_of.get(state.id, [])
+        state.identity_ids = [identity.id for identity in state.identities]
+    return states
+
+
+def _state(row: Any, its_blocks: list[Block], its_tools: list[Tool], tags: list[str]) -> AgentState:
+    values = row._asdict()
+    for name, model in _CONFIGS.items():
+        values[name] = None if values[name] is None else model.model_validate(values[name])
+    for name in ("version", "context_window_limit"):
+        values.pop(name)
+    values["secrets"] = []
+    values["memory"] = Memory.model_construct(
+        blocks=its_blocks, file_blocks=[], agent_type=values["agent_type"], git_enabled=False, prompt_template=""
+    )
+    return AgentState.model_construct(
+        **values, blocks=its_blocks, tools=its_tools, tags=tags, sources=[], tool_exec_environment_variables=[]
+    )
+
+
+def _tags(connection: Connection, ids: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    query = select(agent_tags).where(agent_tags.c.agent_id.in_(ids)).order_by(agent_tags.c.tag)
+    for agent_id, tag in connection.execute(query):
+        found.setdefault(agent_id, []).append(tag)
+    return found
+
+
+def _filtered(query: Any, wanted: AgentFilter) -> Any:
+    for column, value in (
+        (agents.c.name, wanted.name),
+        (agents.c.project_id, wanted.project_id),
+        (agents.c.template_id, wanted.template_id),
+        (agents.c.base_template_id, wanted.base_template_id),
+        (agents.c.last_stop_reason, wanted.last_stop_reason),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if not wanted.show_hidden:
+        query = query.where(agents.c.hidden.is_(False))
+    if wanted.query_text is not None:
+        pattern = like(wanted.query_text)
+        query = query.where(
+            or_(agents.c.name.ilike(pattern, escape="\\"), agents.c.description.ilike(pattern, escape="\\"))
+        )
+    if wanted.name_contains is not None:
+        query = query.where(agents.c.name.ilike(like(wanted.name_contains), escape="\\"))
+    return _related(query, wanted)
+
+
+def _related(query: Any, wanted: AgentFilter) -> Any:
+    tagged = [exists().where(agent_tags.c.agent_id == agents.c.id, agent_tags.c.tag == tag) for tag in wanted.tags]
+    if tagged:
+        query = query.where(*tagged) if wanted.match_all_tags else query.where(or_(*tagged))
+    if wanted.block_id is not None:
+        query = query.where(
+            exists().where(agent_blocks.c.agent_id == agents.c.id, agent_blocks.c.block_id == wanted.block_id)
+        )
+    if wanted.tool_id is not None:
+        query = query.where(
+            exists().where(agent_tools.c.agent_id == agents.c.id, agent_tools.c.tool_id == wanted.tool_id)
+        )
+    mine = agent_identities.c.agent_id == agents.c.id
+    if wanted.identity_id is not None:
+        query = query.where(exists().where(mine, agent_identities.c.identity_id == wanted.identity_id))
+    if wanted.identifier_keys:
+        same = identity_rows.c.id == agent_identities.c.identity_id
+        query = query.where(
+            exists().where(mine, same, identity_rows.c.identifier_key.in_(list(wanted.identifier_keys)))
+        )
+    return query

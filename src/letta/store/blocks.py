@@ -1,0 +1,384 @@
+"""Memory blocks and who has them. Every write makes a version, which `letta.store.block_history` reads and walks.
+
+Knows nothing of prompts or tools.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
+
+from letta.errors import Conflict, InvalidValue, NotFound
+from letta.schemas.blocks import Block, BlockAction, CreateBlock
+from letta.schemas.common import new_id
+from letta.store.query import like, now, rows
+from letta.store.tables import (
+    agent_blocks,
+    agents,
+    block_identities,
+    block_tags,
+    block_versions,
+    blocks,
+    identities,
+)
+
+
+class Author(NamedTuple):
+    """Who writes: `type` is `user`, `agent` or `system`, the ids say in which run, step and message."""
+
+    type: str = "user"
+    id: str | None = None
+    run_id: str | None = None
+    step_id: str | None = None
+    message_id: str | None = None
+
+
+USER = Author()
+_SAME_AS_COLUMN = (
+    "id", "label", "value", "limit", "description", "read_only", "hidden", "is_template", "template_name",
+    "template_id", "base_template_id", "deployment_id", "entity_id", "preserve_on_migration", "project_id", "metadata",
+)  # fmt: skip
+VERSIONED = ("label", "value", "description", "limit")
+"""The columns a version keeps."""
+
+_by_id = select(blocks).where(blocks.c.id == bindparam("block_id"))
+_of_agent = (
+    select(blocks)
+    .join(agent_blocks, agent_blocks.c.block_id == blocks.c.id)
+    .where(agent_blocks.c.agent_id == bindparam("agent_id"))
+    .order_by(agent_blocks.c.position)
+)
+_touch_agents = (
+    update(agents)
+    .where(agents.c.id.in_(select(agent_blocks.c.agent_id).where(agent_blocks.c.block_id == bindparam("block_id"))))
+    .values(version=agents.c.version + 1)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockFilter:
+    """What to list; None does not filter. `label` and `name` are exact, the `search` fields find parts."""
+
+    label: str | None = None
+    name: str | None = None
+    templates_only: bool | None = None
+    tags: Sequence[str] = ()
+    match_all_tags: bool = False
+    identity_id: str | None = None
+    identifier_keys: Sequence[str] = ()
+    project_id: str | None = None
+    label_search: str | None = None
+    description_search: str | None = None
+    value_search: str | None = None
+    agents_more_than: int | None = None
+    agents_fewer_than: int | None = None
+    agents_exactly: Sequence[int] = ()
+    show_hidden: bool = False
+
+
+def create(connection: Connection, request: CreateBlock, author: Author = USER) -> Block:
+    """Store a new block.
+
+    Raises:
+        letta.errors.InvalidValue: when the value is longer than the limit.
+    """
+    values = request.model_dump(exclude={"tags"})
+    values["hidden"] = bool(request.hidden)
+    values["value"] = _fitting(request.label, request.value, request.limit)
+    moment = now()
+    block_id = new_id("block")
+    connection.execute(insert(blocks).values(id=block_id, version=1, created_at=moment, updated_at=moment, **values))
+    _write_tags(connection, block_id, request.tags or [])
+    add_version(connection, block_id, 1, values, BlockAction.CREATE, state=1, parent=None, author=author)
+    return get(connection, block_id)
+
+
+def get(connection: Connection, block_id: str) -> Block:
+    """Raises letta.errors.NotFound."""
+    row = connection.execute(_by_id, {"block_id": block_id}).first()
+    if row is None:
+        raise NotFound(f"block {block_id} not found")
+    return _blocks(connection, [row])[0]
+
+
+def list_page(connection: Connection, wanted: BlockFilter, /, **paging: Any) -> list[Block]:
+    """One page of blocks; paging as in `letta.store.query.rows`."""
+    return _blocks(connection, rows(connection, _filtered(select(blocks), wanted), blocks, **paging))
+
+
+def count(connection: Connection, wanted: BlockFilter) -> int:
+    return int(connection.execute(_filtered(select(func.count()).select_from(blocks), wanted)).scalar_one())
+
+
+def change(connection: Connection, block_id: str, changes: dict[str, Any], author: Author = USER) -> Block:
+    """Apply changes (column names, and `tags`) and keep the new version.
+
+    Raises:
+        letta.errors.NotFound: no such block.
+        letta.errors.InvalidValue: the value would be longer than the limit.
+        letta.errors.Conflict: an agent that has the block has another one with the new label.
+    """
+    row = lock(connection, block_id)
+    values = {key: value for key, value in changes.items() if key in blocks.c and key not in ("id", "version")}
+    if "hidden" in values:
+        values["hidden"] = bool(values["hidden"])
+    if "value" in values or "limit" in values:
+        label, limit = values.get("label", row.label), values.get("limit", row.limit)
+        values["value"] = _fitting(label, values.get("value", row.value), limit)
+    if "tags" in changes:
+        _write_tags(connection, block_id, changes["tags"] or [])
+    edited = {key: values.get(key, getattr(row, key)) for key in VERSIONED}
+    if any(edited[key] != getattr(row, key) for key in VERSIONED):
+        state, values["version"] = head(connection, block_id).state, row.version + 1
+        add_version(
+            connection, block_id, row.version + 1, edited, BlockAction.EDIT, state=row.version + 1, parent=state,
+            author=author,
+        )  # fmt: skip
+    return write(connection, row, values)
+
+
+def remove(connection: Connection, block_id: str) -> None:
+    """Delete a block and its history; agents that had it lose it. Raises letta.errors.NotFound."""
+    connection.execute(_touch_agents, {"block_id": block_id})
+    if connection.execute(delete(blocks).where(blocks.c.id == block_id)).rowcount == 0:
+        raise NotFound(f"block {block_id} not found")
+
+
+# -- blocks of an agent ------------------------------------------------------------------------------------------------
+
+
+def of_agent(connection: Connection, agent_id: str) -> list[Block]:
+    """The agent's blocks in the order they were attached."""
+    return _blocks(connection, connection.execute(_of_agent, {"agent_id": agent_id}).all())
+
+
+def of_agents(connection: Connection, agent_ids: Sequence[str]) -> dict[str, list[Block]]:
+    """The same for many agents at once."""
+    query = (
+        select(agent_blocks.c.agent_id, blocks)
+        .join(agent_blocks, agent_blocks.c.block_id == blocks.c.id)
+        .where(agent_blocks.c.agent_id.in_(agent_ids))
+        .order_by(agent_blocks.c.agent_id, agent_blocks.c.position)
+    )
+    found = connection.execute(query).all()
+    result: dict[str, list[Block]] = {agent_id: [] for agent_id in agent_ids}
+    for row, block in zip(found, _blocks(connection, found), strict=True):
+        result[row.agent_id].append(block)
+    return result
+
+
+def agent_page(connection: Connection, agent_id: str, /, **paging: Any) -> list[Block]:
+    """One page of the agent's blocks."""
+    mine = select(agent_blocks.c.block_id).where(agent_blocks.c.agent_id == agent_id)
+    return _blocks(connection, rows(connection, select(blocks).where(blocks.c.id.in_(mine)), blocks, **paging))
+
+
+def labelled(connection: Connection, agent_id: str, label: str) -> Block:
+    """The agent's block with this label. Raises letta.errors.NotFound naming the labels there are."""
+    mine = of_agent(connection, agent_id)
+    for block in mine:
+        if block.label == label:
+            return block
+    labels = ", ".join(str(block.label) for block in mine) or "none"
+    raise NotFound(f"block {label!r} not found: agent {agent_id} has {labels}")
+
+
+def attach(connection: Connection, agent_id: str, block_id: str) -> None:
+    """Give the agent a block; a block it has already stays as it is.
+
+    Raises:
+        letta.errors.NotFound: no such agent or block.
+        letta.errors.Conflict: the agent has another block with the same label.
+    """
+    # Held, so that two attachments at the same time do not both find the label free.
+    if connection.execute(select(agents.c.id).where(agents.c.id == agent_id).with_for_update()).first() is None:
+        raise NotFound(f"agent {agent_id} not found")
+    block = get(connection, block_id)
+    mine = of_agent(connection, agent_id)
+    if any(other.id == block_id for other in mine):
+        return
+    if any(other.label == block.label for other in mine):
+        raise Conflict(f"agent {agent_id} has a block labelled {block.label!r} already; detach that one first")
+    position = select(func.coalesce(func.max(agent_blocks.c.position), -1) + 1).where(
+        agent_blocks.c.agent_id == agent_id
+    )
+    connection.execute(
+        insert(agent_blocks).values(agent_id=agent_id, block_id=block_id, position=position.scalar_subquery())
+    )
+    _touch(connection, agent_id)
+
+
+def detach(connection: Connection, agent_id: str, block_id: str) -> None:
+    """Take a block from the agent. Raises letta.errors.NotFound when the agent does not have it."""
+    gone = delete(agent_blocks).where(agent_blocks.c.agent_id == agent_id, agent_blocks.c.block_id == block_id)
+    if connection.execute(gone).rowcount == 0:
+        raise NotFound(f"block {block_id} is not attached to agent {agent_id}")
+    _touch(connection, agent_id)
+
+
+def _touch(connection: Connection, agent_id: str) -> None:
+    connection.execute(
+        update(agents).where(agents.c.id == agent_id).values(version=agents.c.version + 1, updated_at=now())
+    )
+
+
+# -- what every write does ---------------------------------------------------------------------------------------------
+
+
+def lock(connection: Connection, block_id: str) -> Any:
+    """The row, held until the transaction ends: two writers never take the same version number.
+
+    Raises letta.errors.NotFound.
+    """
+    row = connection.execute(_by_id.with_for_update(), {"block_id": block_id}).first()
+    if row is None:
+        raise NotFound(f"block {block_id} not found")
+    return row
+
+
+def write(connection: Connection, row: Any, values: dict[str, Any]) -> Block:
+    """Write columns of a locked row and let the agents that have the block know.
+
+    Raises letta.errors.Conflict when one of them has another block with the new label.
+    """
+    if values.get("label", row.label) != row.label:
+        _label_is_free(connection, row.id, values["label"])
+    connection.execute(update(blocks).where(blocks.c.id == row.id).values(**values, updated_at=now()))
+    connection.execute(_touch_agents, {"block_id": row.id})
+    return get(connection, row.id)
+
+
+def add_version(
+    connection: Connection,
+    block_id: str,
+    number: int,
+    values: dict[str, Any],
+    action: BlockAction,
+    *,
+    state: int,
+    parent: int | None,
+    author: Author,
+) -> None:
+    """Keep what a block says as version `number`; `state` and `parent` are explained at the table."""
+    connection.execute(
+        insert(block_versions),
+        {
+            "block_id": block_id,
+            "version": number,
+            **{key: values[key] for key in VERSIONED},
+            "action": action,
+            "state": state,
+            "parent": parent,
+            "author_type": author.type,
+            "author_id": author.id,
+            "run_id": author.run_id,
+            "step_id": author.step_id,
+            "message_id": author.message_id,
+            "created_at": now(),
+        },
+    )
+
+
+def head(connection: Connection, block_id: str) -> Any:
+    """The newest version's `version` and `state`."""
+    query = select(block_versions.c.version, block_versions.c.state).where(block_versions.c.block_id == block_id)
+    return connection.execute(query.order_by(block_versions.c.version.desc()).limit(1)).one()
+
+
+def _label_is_free(connection: Connection, block_id: str, label: str) -> None:
+    holders = select(agent_blocks.c.agent_id).where(agent_blocks.c.block_id == block_id)
+    same = (
+        select(agent_blocks.c.agent_id)
+        .join(blocks, blocks.c.id == agent_blocks.c.block_id)
+        .where(agent_blocks.c.agent_id.in_(holders), blocks.c.label == label, blocks.c.id != block_id)
+    )
+    agent_id = connection.execute(same.limit(1)).scalar()
+    if agent_id is not None:
+        raise Conflict(f"label: agent {agent_id} has this block and another one labelled {label!r}")
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def _fitting(label: str, value: str, limit: int) -> str:
+    if len(value) > limit:
+        raise InvalidValue(f"value: block {label!r} would hold {len(value)} characters, its limit is {limit}")
+    return value
+
+
+def _write_tags(connection: Connection, block_id: str, tags: Iterable[str]) -> None:
+    connection.execute(delete(block_tags).where(block_tags.c.block_id == block_id))
+    values = [{"block_id": block_id, "tag": tag} for tag in dict.fromkeys(tags)]
+    if values:
+        connection.execute(insert(block_tags), values)
+
+
+def _blocks(connection: Connection, found: Sequence[Any]) -> list[Block]:
+    if not found:
+        return []
+    tags: dict[str, list[str]] = {}
+    query = select(block_tags).where(block_tags.c.block_id.in_([row.id for row in found])).order_by(block_tags.c.tag)
+    for block_id, tag in connection.execute(query):
+        tags.setdefault(block_id, []).append(tag)
+    return [
+        Block.model_construct(
+            **{key: getattr(row, key) for key in _SAME_AS_COLUMN}, tags=tags.get(row.id, []), name=row.template_name
+        )
+        for row in found
+    ]
+
+
+def _filtered(query: Any, wanted: BlockFilter) -> Any:
+    for column, value in (
+        (blocks.c.label, wanted.label),
+        (blocks.c.template_name, wanted.name),
+        (blocks.c.project_id, wanted.project_id),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    for column, part in (
+        (blocks.c.label, wanted.label_search),
+        (blocks.c.description, wanted.description_search),
+        (blocks.c.value, wanted.value_search),
+    ):
+        if part is not None:
+            query = query.where(column.ilike(like(part), escape="\\"))
+    if wanted.templates_only is not None:
+        query = query.where(blocks.c.is_template == wanted.templates_only)
+    if not wanted.show_hidden:
+        query = query.where(blocks.c.hidden.is_(False))
+    query = _with_tags(query, wanted)
+    if wanted.identity_id is not None:
+        mine = exists().where(
+            block_identities.c.block_id == blocks.c.id, block_identities.c.identity_id == wanted.identity_id
+        )
+        query = query.where(mine)
+    if wanted.identifier_keys:
+        keyed = exists().where(
+            block_identities.c.block_id == blocks.c.id,
+            block_identities.c.identity_id == identities.c.id,
+            identities.c.identifier_key.in_(wanted.identifier_keys),
+        )
+        query = query.where(keyed)
+    return _with_agents(query, wanted)
+
+
+def _with_tags(query: Any, wanted: BlockFilter) -> Any:
+    tagged = [exists().where(block_tags.c.block_id == blocks.c.id, block_tags.c.tag == tag) for tag in wanted.tags]
+    if not tagged:
+        return query
+    if wanted.match_all_tags:
+        return query.where(*tagged)
+    return query.where(exists().where(block_tags.c.block_id == blocks.c.id, block_tags.c.tag.in_(wanted.tags)))
+
+
+def _with_agents(query: Any, wanted: BlockFilter) -> Any:
+    having = select(func.count()).where(agent_blocks.c.block_id == blocks.c.id).scalar_subquery()
+    if wanted.agents_more_than is not None:
+        query = query.where(having > wanted.agents_more_than)
+    if wanted.agents_fewer_than is not None:
+        query = query.where(having < wanted.agents_fewer_than)
+    if wanted.agents_exactly:
+        query = query.where(having.in_(wanted.agents_exactly))
+    return query

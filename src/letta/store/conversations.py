@@ -1,0 +1,91 @@
+"""Conversations as rows. The thread an agent has by itself is the one whose id is the agent's own."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from letta.errors import NotFound
+from letta.store.query import now
+from letta.store.tables import conversations
+
+_by_id = select(conversations).where(
+    conversations.c.id == bindparam("conversation_id"), conversations.c.deleted_at.is_(None)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """Where a conversation stands: the next free position, and from which one on the model sees it."""
+
+    id: str
+    agent_id: str
+    next_position: int
+    window_start: int
+    summary_message_id: str | None
+    version: int
+    model: str | None = None
+    model_settings: dict[str, Any] | None = None
+    context_window_limit: int | None = None
+
+
+def start(connection: Connection, conversation_id: str, agent_id: str, *, next_position: int = 0) -> None:
+    """Store a new, empty conversation."""
+    moment = now()
+    connection.execute(
+        insert(conversations).values(
+            id=conversation_id,
+            agent_id=agent_id,
+            hidden=False,
+            next_position=next_position,
+            window_start=0,
+            version=1,
+            created_at=moment,
+            updated_at=moment,
+        )
+    )
+
+
+def thread(connection: Connection, conversation_id: str) -> Thread:
+    """Raises letta.errors.NotFound."""
+    row = connection.execute(_by_id, {"conversation_id": conversation_id}).first()
+    if row is None:
+        kind = "agent" if conversation_id.startswith("agent-") else "conversation"
+        raise NotFound(f"{kind} {conversation_id} not found")
+    return Thread(
+        id=row.id,
+        agent_id=row.agent_id,
+        next_position=row.next_position,
+        window_start=row.window_start,
+        summary_message_id=row.summary_message_id,
+        version=row.version,
+        model=row.model,
+        model_settings=row.model_settings,
+        context_window_limit=row.context_window_limit,
+    )
+
+
+def move_window(
+    connection: Connection,
+    conversation_id: str,
+    start_at: int,
+    summary_message_id: str | None,
+    *,
+    next_position: int | None = None,
+) -> None:
+    """Let the model see the summary, if any, and then every message from `start_at` on.
+
+    `next_position` is given when messages were added in the same transaction.
+    """
+    counter = {} if next_position is None else {"next_position": next_position}
+    connection.execute(
+        update(conversations)
+        .where(conversations.c.id == conversation_id)
+        .values(
+            window_start=start_at,
+            summary_message_id=summary_message_id,
+            version=conversations.c.version + 1,
+            updated_at=now(),
+            **counter,
+        )
+    )

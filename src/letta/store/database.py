@@ -1,0 +1,235 @@
+"""Engines and transactions. The only module that knows which database is behind the store.
+
+Store functions are written once, synchronously, over `sqlalchemy.Connection`. On SQLite they run in threads of their
+own (one writer, a few readers), on PostgreSQL through `AsyncConnection.run_sync`. They never commit: `Database.write`
+does.
+"""
+
+import asyncio
+import importlib
+import logging
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from letta.errors import InvalidRequest, StoreUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+StoreFunction = Callable[Concatenate[Connection, P], T]
+
+log = logging.getLogger(__name__)
+
+REVISION = "0001"
+"""The schema revision this version of the server works with (see `letta.store.migrations`)."""
+
+_RETRIES = 5
+
+
+class Database:
+    """Runs store functions. Made by `await open_database(url)`; safe for any number of tasks at once."""
+
+    dialect: str
+
+    async def read(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function that only reads.
+
+        Raises:
+            letta.errors.StoreUnavailable: when the database does not answer.
+        """
+        raise NotImplementedError
+
+    async def write(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in one transaction: committed when it returns, rolled back when it raises.
+
+        On PostgreSQL a transaction that lost a deadlock or a serialisation race is run again, so the function must not
+        have effects outside the database.
+
+        Raises:
+            letta.errors.StoreUnavailable: when the database does not answer.
+        """
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Close every connection."""
+        raise NotImplementedError
+
+
+class SQLiteDatabase(Database):
+    """One file, one writer thread, a few reader threads; WAL, so that readers never wait for the writer."""
+
+    dialect = "sqlite"
+
+    def __init__(self, url: URL, *, synchronous: str, readers: int) -> None:
+        self._writer = _sqlite_engine(url, synchronous, "BEGIN IMMEDIATE", poolclass=StaticPool)
+        self._reader = _sqlite_engine(
+            url, synchronous, "BEGIN", poolclass=QueuePool, pool_size=readers, max_overflow=0, pool_reset_on_return=None
+        )
+        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="letta-writer")
+        self._read_threads = ThreadPoolExecutor(readers, thread_name_prefix="letta-reader")
+
+    async def read(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._read_threads, self._transact, self._reader, function, args, kwargs)
+
+    async def write(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        # A cancelled request must not cancel a transaction half way: the thread always finishes it.
+        return await asyncio.shield(
+            loop.run_in_executor(self._write_thread, self._transact, self._writer, function, args, kwargs)
+        )
+
+    @staticmethod
+    def _transact(engine: Engine, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+        try:
+            with engine.begin() as connection:
+                return function(connection, *args, **kwargs)
+        except (OperationalError, InterfaceError) as error:
+            raise _unavailable(error) from error
+
+    async def close(self) -> None:
+        self._read_threads.shutdown(wait=True)
+        self._write_thread.shutdown(wait=True)
+        self._reader.dispose()
+        self._writer.dispose()
+
+
+class PostgresDatabase(Database):
+    """A pool of asyncpg connections, shared with any number of other replicas."""
+
+    dialect = "postgresql"
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def read(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            async with self._autocommit.connect() as connection:
+                return await connection.run_sync(function, *args, **kwargs)
+        except (OperationalError, InterfaceError, OSError) as error:
+            raise _unavailable(error) from error
+
+    async def write(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        for attempt in range(_RETRIES):
+            try:
+                async with self._engine.begin() as connection:
+                    return await connection.run_sync(function, *args, **kwargs)
+            except (OperationalError, InterfaceError, OSError) as error:
+                raise _unavailable(error) from error
+            except DBAPIError as error:
+                # 40001 serialization_failure, 40P01 deadlock_detected
+                if getattr(error.orig, "sqlstate", "") not in ("40001", "40P01") or attempt == _RETRIES - 1:
+                    raise
+            await asyncio.sleep(random.uniform(0.005, 0.02) * 2**attempt)  # noqa: S311 - jitter, not a secret
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+def _unavailable(error: BaseException) -> StoreUnavailable:
+    log.error("database error: %s", error)
+    return StoreUnavailable("The database does not answer; see the server's log. The request can be repeated.")
+
+
+def _sqlite_engine(url: URL, synchronous: str, begin: str, **options: Any) -> Engine:
+    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": 30}, **options)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, record: object) -> None:
+        # Transactions are begun by the listener below, not by the driver's own rules.
+        connection.isolation_level = None
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={synchronous}",
+            "foreign_keys=ON",
+            "busy_timeout=30000",
+            "cache_size=-16000",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def parse_url(url: str) -> URL:
+    """`url` with the driver this server uses.
+
+    Raises:
+        letta.errors.InvalidRequest: for a database this server does not speak.
+    """
+    parsed = make_url(url)
+    backend = parsed.drivername.split("+")[0]
+    if backend == "sqlite":
+        return parsed.set(drivername="sqlite")
+    if backend in ("postgres", "postgresql"):
+        return parsed.set(drivername="postgresql+asyncpg")
+    raise InvalidRequest(f"database_url: {backend!r} is not supported, use sqlite:/// or postgresql://")
+
+
+async def open_database(url: str, *, synchronous: str = "FULL", pool: int = 10) -> Database:
+    """Open the database at `url`, bring its schema to this version and return it.
+
+    A SQLite file is copied to `<file>.before-<revision>-<time>.bak` before a migration changes it.
+
+    Raises:
+        letta.errors.InvalidRequest: unknown kind of URL, or a schema newer than this server.
+        letta.errors.StoreUnavailable: the database does not answer.
+    """
+    parsed = parse_url(url)
+    if parsed.drivername == "sqlite":
+        if parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        database: Database = SQLiteDatabase(parsed, synchronous=synchronous, readers=min(pool, 4))
+    else:
+        # Behind PgBouncer in transaction mode, put `?prepared_statement_cache_size=0` into the URL.
+        engine = create_async_engine(parsed, pool_size=pool, max_overflow=pool, pool_pre_ping=True)
+        database = PostgresDatabase(engine)
+    try:
+        revision = await database.read(_revision)
+        if revision != REVISION:
+            if isinstance(database, SQLiteDatabase) and revision is not None:
+                _back_up(Path(str(parsed.database)), revision)
+            log.info("bringing the database from revision %s to %s", revision or "none", REVISION)
+            # Alembic takes a third of a second to import and is needed on the first start and after upgrades only.
+            migrate = importlib.import_module("letta.store.migrate").migrate
+            await database.write(migrate, REVISION)
+    except BaseException:
+        await database.close()
+        raise
+    return database
+
+
+def _revision(connection: Connection) -> str | None:
+    if not connection.dialect.has_table(connection, "alembic_version"):
+        return None
+    revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if revision is None else str(revision)
+
+
+def _back_up(path: Path, revision: str) -> None:
+    """Copy the database with SQLite's own backup, which includes what is still in the write-ahead log."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    target = path.with_name(f"{path.name}.before-{REVISION}-{stamp}.bak")
+    if shutil.disk_usage(path.parent).free < path.stat().st_size * 2:
+        raise InvalidRequest(f"not enough free space next to {path} for a backup before migrating from {revision}")
+    with sqlite3.connect(path) as source, sqlite3.connect(target) as copy:
+        source.backup(copy)
+    source.close()
+    copy.close()
+    log.info("backed up the database to %s", target)

@@ -1,0 +1,254 @@
+"""Runs as rows: accepted, claimed by an owner, ended once. Knows nothing of what a run does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
+
+from letta.errors import NotFound
+from letta.schemas.runs import RequestConfig, Run, RunUsage
+from letta.store.query import now, rows
+from letta.store.tables import agents, conversations, runs, steps
+
+LEASE = timedelta(seconds=15)
+OPEN = ("created", "running")
+
+_versions = (
+    select(agents.c.version.label("agent"), conversations.c.version.label("thread"))
+    .join(conversations, conversations.c.agent_id == agents.c.id)
+    .where(
+        agents.c.id == bindparam("agent_id"),
+        conversations.c.id == bindparam("conversation_id"),
+        conversations.c.deleted_at.is_(None),
+    )
+)
+
+
+class Versions(NamedTuple):
+    """The versions of an agent and of a conversation: unchanged numbers mean that nothing the model sees changed."""
+
+    agent: int
+    thread: int
+
+
+class Work(NamedTuple):
+    """A run to be done: whose it is, what was asked, and the attempt its writes must carry."""
+
+    id: str
+    agent_id: str
+    conversation_id: str
+    request: dict[str, Any]
+    background: bool
+    attempt: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """What to list; None does not filter."""
+
+    agent_id: str | None = None
+    agent_ids: Sequence[str] = ()
+    conversation_id: str | None = None
+    statuses: Sequence[str] = ()
+    background: bool | None = None
+    stop_reason: str | None = None
+    active: bool | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+def accept(connection: Connection, work: Work, *, owner: str, running: bool, metadata: dict[str, Any]) -> Versions:
+    """Store a new run before anything else happens, to be worked on by `owner`; it is `running` at once, or waits.
+
+    Raises:
+        letta.errors.NotFound: no such agent or conversation.
+        sqlalchemy.exc.IntegrityError: `running`, and another run of the conversation is running.
+    """
+    versions = current_versions(connection, work.agent_id, work.conversation_id)
+    connection.execute(
+        insert(runs),
+        {
+            "id": work.id,
+            "agent_id": work.agent_id,
+            "conversation_id": work.conversation_id,
+            "status": "running" if running else "created",
+            "background": work.background,
+            "request": work.request,
+            "metadata": metadata,
+            "callback_url": work.request.get("callback_url"),
+            "owner": owner,
+            "attempt": work.attempt,
+            "lease_until": work.created_at + LEASE,
+            "cancel_requested": False,
+            "created_at": work.created_at,
+        },
+    )
+    return versions
+
+
+def current_versions(connection: Connection, agent_id: str, conversation_id: str) -> Versions:
+    """Raises letta.errors.NotFound."""
+    row = connection.execute(_versions, {"agent_id": agent_id, "conversation_id": conversation_id}).first()
+    if row is None:
+        if connection.execute(select(agents.c.id).where(agents.c.id == agent_id)).first() is None:
+            raise NotFound(f"agent {agent_id} not found")
+        raise NotFound(f"conversation {conversation_id} not found for agent {agent_id}")
+    return Versions(*row)
+
+
+def claim(connection: Connection, run_id: str, owner: str) -> Work | None:
+    """Take a run that waits for `owner`, or one whose owner is gone, and raise its attempt. None if neither holds.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: another run of the conversation is running.
+    """
+    moment = now()
+    free = or_(and_(runs.c.status == "created", runs.c.owner == owner), runs.c.lease_until < moment)
+    taken = connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.status.in_(OPEN), free)
+        .values(status="running", owner=owner, attempt=runs.c.attempt + 1, lease_until=moment + LEASE)
+    )
+    if taken.rowcount == 0:
+        return None
+    return _work(connection.execute(select(runs).where(runs.c.id == run_id)).one())
+
+
+def abandoned(connection: Connection) -> list[Work]:
+    """Unfinished runs whose owner did not renew its lease, oldest first."""
+    query = select(runs).where(runs.c.status.in_(OPEN), runs.c.lease_until < now())
+    query = query.order_by(runs.c.created_at, runs.c.id)
+    return [_work(row) for row in connection.execute(query)]
+
+
+def renew(connection: Connection, owner: str) -> int:
+    """Prolong the leases of everything `owner` works on. Returns how many there are."""
+    mine = update(runs).where(runs.c.owner == owner, runs.c.status.in_(OPEN))
+    return connection.execute(mine.values(lease_until=now() + LEASE)).rowcount
+
+
+def release(connection: Connection, owner: str) -> None:
+    """Give up every lease of `owner`, so that the next process can take its runs at once."""
+    mine = update(runs).where(runs.c.owner == owner, runs.c.status.in_(OPEN))
+    connection.execute(mine.values(lease_until=now() - LEASE))
+
+
+def expire_all(connection: Connection) -> None:
+    """Declare every unfinished run abandoned: for a database that only one process can have open."""
+    connection.execute(update(runs).where(runs.c.status.in_(OPEN)).values(lease_until=now() - LEASE))
+
+
+def fence(connection: Connection, run_id: str, attempt: int, values: dict[str, Any]) -> bool:
+    """Write to a run that is still ours. False when it was cancelled, ended or taken over: then nothing was written."""
+    mine = update(runs).where(runs.c.id == run_id, runs.c.attempt == attempt, runs.c.status == "running")
+    return connection.execute(mine.values(**values)).rowcount == 1
+
+
+def end_waiting(connection: Connection, run_id: str, stop_reason: str, status: str) -> bool:
+    """End a run that never started. False when it did."""
+    still = update(runs).where(runs.c.id == run_id, runs.c.status == "created")
+    return connection.execute(still.values(status=status, stop_reason=stop_reason, completed_at=now())).rowcount == 1
+
+
+def request_cancel(connection: Connection, run_id: str) -> bool:
+    """Ask whoever works on the run to stop. False when it has ended."""
+    active = update(runs).where(runs.c.id == run_id, runs.c.status.in_(OPEN))
+    return connection.execute(active.values(cancel_requested=True)).rowcount == 1
+
+
+def cancel_requested(connection: Connection, run_id: str) -> bool:
+    return bool(connection.execute(select(runs.c.cancel_requested).where(runs.c.id == run_id)).scalar())
+
+
+def get(connection: Connection, run_id: str) -> Run:
+    """Raises letta.errors.NotFound."""
+    row = connection.execute(select(runs).where(runs.c.id == run_id)).first()
+    if row is None:
+        raise NotFound(f"run {run_id} not found")
+    return _run(row)
+
+
+def open_ids(connection: Connection, conversation_id: str | None, agent_id: str) -> list[str]:
+    """The ids of an agent's unfinished runs, oldest first; of one conversation if given."""
+    query = select(runs.c.id).where(runs.c.agent_id == agent_id, runs.c.status.in_(OPEN))
+    if conversation_id is not None:
+        query = query.where(runs.c.conversation_id == conversation_id)
+    return list(connection.execute(query.order_by(runs.c.created_at, runs.c.id)).scalars())
+
+
+def list_page(connection: Connection, wanted: RunFilter, **paging: Any) -> list[Run]:
+    """One page of runs; paging as in `letta.store.query.rows`."""
+    query = select(runs)
+    for column, value in (
+        (runs.c.agent_id, wanted.agent_id),
+        (runs.c.conversation_id, wanted.conversation_id),
+        (runs.c.background, wanted.background),
+        (runs.c.stop_reason, wanted.stop_reason),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.agent_ids:
+        query = query.where(runs.c.agent_id.in_(wanted.agent_ids))
+    if wanted.statuses:
+        query = query.where(runs.c.status.in_(wanted.statuses))
+    if wanted.active is not None:
+        query = query.where(runs.c.status.in_(OPEN) if wanted.active else runs.c.status.not_in(OPEN))
+    if wanted.created_after is not None:
+        query = query.where(runs.c.created_at > wanted.created_after)
+    if wanted.created_before is not None:
+        query = query.where(runs.c.created_at < wanted.created_before)
+    return [_run(row) for row in rows(connection, query, runs, **paging)]
+
+
+def remove(connection: Connection, run_id: str) -> None:
+    """Delete a run's row; its messages and steps stay. Raises letta.errors.NotFound."""
+    if connection.execute(runs.delete().where(runs.c.id == run_id)).rowcount == 0:
+        raise NotFound(f"run {run_id} not found")
+
+
+def usage(connection: Connection, run_id: str) -> RunUsage:
+    """The tokens of all steps of a run. Raises letta.errors.NotFound."""
+    get(connection, run_id)
+    names = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_input_tokens", "cache_write_tokens",
+             "reasoning_tokens")  # fmt: skip
+    row = connection.execute(select(*(func.sum(steps.c[name]) for name in names)).where(steps.c.run_id == run_id)).one()
+    total = dict(zip(names, row, strict=True))
+    details = {
+        "prompt_tokens_details": {
+            "cached_tokens": total["cached_input_tokens"],
+            "cache_read_tokens": total["cached_input_tokens"],
+            "cache_creation_tokens": total["cache_write_tokens"],
+        },
+        "completion_tokens_details": {"reasoning_tokens": total["reasoning_tokens"]},
+    }
+    counted = {name: int(total[name] or 0) for name in names[:3]}
+    return RunUsage.model_validate(
+        {**counted, **{name: part for name, part in details.items() if any(v is not None for v in part.values())}}
+    )
+
+
+def _work(row: Any) -> Work:
+    return Work(row.id, row.agent_id, row.conversation_id, row.request, row.background, row.attempt, row.created_at)
+
+
+def _run(row: Any) -> Run:
+    own_thread = row.conversation_id == row.agent_id
+    return Run.model_construct(
+        id=row.id,
+        agent_id=row.agent_id,
+        conversation_id=None if own_thread else row.conversation_id,
+        status=row.status,
+        stop_reason=row.stop_reason,
+        background=row.background,
+        created_at=row.created_at,
+        completed_at=row.completed_at,
+        updated_at=row.completed_at or row.created_at,
+        metadata=row.metadata,
+        request_config=RequestConfig.model_validate(row.request),
+        callback_url=row.callback_url,
+        ttft_ns=row.ttft_ns,
+        total_duration_ns=row.total_duration_ns,
+    )

@@ -1,0 +1,394 @@
+"""Every table. Times are UTC microseconds since 1970, JSON is text: the same on SQLite and PostgreSQL.
+
+Rows that belong to one agent carry its id and are found by it, so that they can be sharded by agent. The thread an
+agent has by itself is a row of `conversations` whose id is the agent's own id.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Timestamp(TypeDecorator[datetime]):
+    """An aware datetime, stored as microseconds since the epoch."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+class Json(TypeDecorator[Any]):
+    """A JSON value, stored as text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else orjson.dumps(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else orjson.loads(value)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _id() -> Column[str]:
+    return Column("id", Text, primary_key=True)
+
+
+def _times() -> tuple[Column[datetime], Column[datetime]]:
+    return Column("created_at", Timestamp, nullable=False), Column("updated_at", Timestamp, nullable=False)
+
+
+def _owned(owner: str, *, primary_key: bool = False, index: bool = False) -> Column[str]:
+    name = {"agents": "agent_id", "blocks": "block_id", "tools": "tool_id", "identities": "identity_id"}[owner]
+    return Column(
+        name, Text, ForeignKey(f"{owner}.id", ondelete="CASCADE"), primary_key=primary_key, nullable=False, index=index
+    )
+
+
+agents = Table(
+    "agents",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, index=True),
+    Column("agent_type", Text, nullable=False),
+    Column("description", Text),
+    Column("system", Text, nullable=False),
+    Column("model", Text),
+    Column("embedding", Text),
+    Column("llm_config", Json, nullable=False),
+    Column("embedding_config", Json),
+    Column("model_settings", Json),
+    Column("context_window_limit", Integer),
+    Column("response_format", Json),
+    Column("tool_rules", Json),
+    Column("compaction_settings", Json),
+    Column("metadata", Json),
+    Column("secrets", LargeBinary),
+    Column("timezone", Text, nullable=False),
+    Column("message_buffer_autoclear", Boolean, nullable=False),
+    Column("enable_sleeptime", Boolean),
+    Column("max_files_open", Integer),
+    Column("per_file_view_window_char_limit", Integer),
+    Column("hidden", Boolean, nullable=False),
+    Column("project_id", Text),
+    Column("template_id", Text),
+    Column("base_template_id", Text),
+    Column("deployment_id", Text),
+    Column("entity_id", Text),
+    Column("last_run_completion", Timestamp),
+    Column("last_run_duration_ms", Integer),
+    Column("last_stop_reason", Text),
+    # Raised by every change the model can see: the agent's row, its blocks, its tools.
+    Column("version", BigInteger, nullable=False),
+    *_times(),
+    Index("ix_agents_created", "created_at", "id"),
+)
+
+agent_tags = Table(
+    "agent_tags", metadata, _owned("agents", primary_key=True), Column("tag", Text, primary_key=True, index=True)
+)
+
+blocks = Table(
+    "blocks",
+    metadata,
+    _id(),
+    Column("label", Text, nullable=False, index=True),
+    Column("value", Text, nullable=False),
+    Column("limit", Integer, nullable=False),
+    Column("description", Text),
+    Column("read_only", Boolean, nullable=False),
+    Column("hidden", Boolean, nullable=False),
+    Column("is_template", Boolean, nullable=False),
+    Column("template_name", Text),
+    Column("template_id", Text),
+    Column("base_template_id", Text),
+    Column("deployment_id", Text),
+    Column("entity_id", Text),
+    Column("preserve_on_migration", Boolean),
+    Column("project_id", Text),
+    Column("metadata", Json),
+    Column("version", Integer, nullable=False),
+    *_times(),
+    Index("ix_blocks_created", "created_at", "id"),
+)
+
+block_tags = Table(
+    "block_tags", metadata, _owned("blocks", primary_key=True), Column("tag", Text, primary_key=True, index=True)
+)
+
+agent_blocks = Table(
+    "agent_blocks",
+    metadata,
+    _owned("agents", primary_key=True),
+    Column("block_id", Text, ForeignKey("blocks.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("position", Integer, nullable=False),
+)
+
+block_versions = Table(
+    "block_versions",
+    metadata,
+    _owned("blocks", primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("description", Text),
+    Column("limit", Integer, nullable=False),
+    Column("action", Text, nullable=False),
+    # The version whose text this one shows, and the one it was edited from: what undo and redo walk along.
+    Column("state", Integer, nullable=False),
+    Column("parent", Integer),
+    Column("author_type", Text, nullable=False),
+    Column("author_id", Text),
+    Column("run_id", Text),
+    Column("step_id", Text),
+    Column("message_id", Text),
+    Column("created_at", Timestamp, nullable=False),
+)
+
+tools = Table(
+    "tools",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("tool_type", Text, nullable=False),
+    Column("description", Text),
+    Column("source_type", Text),
+    Column("source_code", Text),
+    Column("json_schema", Json),
+    Column("args_json_schema", Json),
+    Column("tags", Json, nullable=False),
+    Column("return_char_limit", Integer, nullable=False),
+    Column("pip_requirements", Json),
+    Column("npm_requirements", Json),
+    Column("default_requires_approval", Boolean),
+    Column("enable_parallel_execution", Boolean),
+    Column("metadata", Json),
+    Column("project_id", Text),
+    *_times(),
+    Index("ix_tools_created", "created_at", "id"),
+)
+
+agent_tools = Table(
+    "agent_tools",
+    metadata,
+    _owned("agents", primary_key=True),
+    Column("tool_id", Text, ForeignKey("tools.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("position", Integer, nullable=False),
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    _id(),
+    Column("identifier_key", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("identity_type", Text, nullable=False),
+    Column("properties", Json, nullable=False),
+    Column("project_id", Text),
+    *_times(),
+    Index("ix_identities_created", "created_at", "id"),
+)
+
+agent_identities = Table(
+    "agent_identities",
+    metadata,
+    _owned("agents", primary_key=True),
+    Column("identity_id", Text, ForeignKey("identities.id", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
+block_identities = Table(
+    "block_identities",
+    metadata,
+    _owned("blocks", primary_key=True),
+    Column("identity_id", Text, ForeignKey("identities.id", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    _id(),
+    _owned("agents"),
+    Column("summary", Text),
+    Column("description", Text),
+    Column("model", Text),
+    Column("model_settings", Json),
+    Column("context_window_limit", Integer),
+    Column("hidden", Boolean, nullable=False),
+    Column("archived_at", Timestamp),
+    Column("deleted_at", Timestamp),
+    Column("last_message_at", Timestamp),
+    # A fork reads its parent's messages up to and including this position, then its own.
+    Column("parent_id", Text),
+    Column("parent_position", Integer),
+    Column("next_position", Integer, nullable=False),
+    # The model sees the summary, then every message from this position on.
+    Column("window_start", Integer, nullable=False),
+    Column("summary_message_id", Text),
+    Column("version", BigInteger, nullable=False),
+    *_times(),
+    Index("ix_conversations_agent", "agent_id", "created_at"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    _id(),
+    _owned("agents"),
+    Column("conversation_id", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("role", Text, nullable=False),
+    # The parts as JSON text, read and written as they are: see letta.store.messages.
+    Column("parts", Text, nullable=False),
+    Column("name", Text),
+    Column("otid", Text),
+    Column("sender_id", Text),
+    Column("group_id", Text),
+    Column("model", Text),
+    Column("run_id", Text, index=True),
+    Column("step_id", Text, index=True),
+    Column("is_err", Boolean, nullable=False),
+    Column("data", Json),
+    Column("created_at", Timestamp, nullable=False),
+    UniqueConstraint("conversation_id", "position"),
+    Index("ix_messages_agent", "agent_id", "created_at", "id"),
+    Index("ix_messages_created", "created_at", "id"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    _id(),
+    _owned("agents"),
+    Column("conversation_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("stop_reason", Text),
+    Column("background", Boolean, nullable=False),
+    # The whole request as it came in: what a restarted process continues from.
+    Column("request", Json, nullable=False),
+    Column("metadata", Json, nullable=False),
+    Column("callback_url", Text),
+    Column("usage", Json),
+    Column("ttft_ns", BigInteger),
+    Column("total_duration_ns", BigInteger),
+    # Who works on it: every write of a run carries its attempt, so that a lost owner cannot write any more.
+    Column("owner", Text),
+    Column("attempt", Integer, nullable=False),
+    Column("lease_until", Timestamp),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("completed_at", Timestamp),
+    Index("ix_runs_agent", "agent_id", "created_at", "id"),
+    Index("ix_runs_created", "created_at", "id"),
+    Index(
+        "uq_runs_one_running",
+        "conversation_id",
+        unique=True,
+        sqlite_where=text("status = 'running'"),
+        postgresql_where=text("status = 'running'"),
+    ),
+    Index(
+        "ix_runs_open",
+        "conversation_id",
+        "created_at",
+        sqlite_where=text("status IN ('created', 'running')"),
+        postgresql_where=text("status IN ('created', 'running')"),
+    ),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    _id(),
+    _owned("agents"),
+    Column("run_id", Text, nullable=False, index=True),
+    Column("status", Text, nullable=False),
+    Column("stop_reason", Text),
+    Column("model", Text),
+    Column("model_handle", Text),
+    Column("model_endpoint", Text),
+    Column("provider_name", Text),
+    Column("provider_category", Text),
+    Column("provider_id", Text),
+    Column("context_window_limit", Integer),
+    Column("prompt_tokens", Integer),
+    Column("completion_tokens", Integer),
+    Column("total_tokens", Integer),
+    Column("cached_input_tokens", Integer),
+    Column("cache_write_tokens", Integer),
+    Column("reasoning_tokens", Integer),
+    Column("request_id", Text),
+    Column("error_type", Text),
+    Column("error_data", Json),
+    Column("feedback", Text),
+    Column("feedback_text", Text),
+    Column("tags", Json),
+    Column("step_start_ns", BigInteger),
+    Column("llm_request_ns", BigInteger),
+    Column("tool_execution_ns", BigInteger),
+    Column("step_ns", BigInteger),
+    Column("created_at", Timestamp, nullable=False),
+    Index("ix_steps_agent", "agent_id", "created_at", "id"),
+    Index("ix_steps_created", "created_at", "id"),
+)
+
+traces = Table(
+    "traces",
+    metadata,
+    Column("step_id", Text, primary_key=True),
+    _owned("agents", index=True),
+    Column("run_id", Text, nullable=False, index=True),
+    Column("request", LargeBinary, nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Column("latency_ms", Float),
+    Column("created_at", Timestamp, nullable=False),
+)
+
+providers = Table(
+    "providers",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("provider_type", Text, nullable=False),
+    Column("base_url", Text),
+    Column("region", Text),
+    Column("api_version", Text),
+    Column("secrets", LargeBinary),
+    Column("last_synced", Timestamp),
+    *_times(),
+)

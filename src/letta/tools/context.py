@@ -1,0 +1,39 @@
+"""What a tool may touch while it runs, and what it answers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from letta.schemas.blocks import Block
+from letta.store import blocks
+from letta.store.blocks import Author
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """The transaction of the step, and whose step it is. `timezone` is an IANA name."""
+
+    connection: Connection
+    agent_id: str
+    conversation_id: str
+    timezone: str
+    author: Author
+
+    def block(self, label: str) -> Block:
+        """The agent's block, as it is now in this transaction. Raises letta.errors.NotFound naming the labels."""
+        return blocks.labelled(self.connection, self.agent_id, label)
+
+    def change_block(self, block: Block, **changes: Any) -> Block:
+        """Write a block under the step's name. Raises letta.errors.InvalidValue over the limit."""
+        return blocks.change(self.connection, block.id, changes, self.author)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool answered. `text` goes to the model."""
+
+    text: str
+    ok: bool = True
+    stdout: tuple[str, ...] = ()
+    stderr: tuple[str, ...] = ()
