@@ -33,8 +33,11 @@ check: setup  ## Formatting, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+size:  ## Files, lines, largest functions, import cycles, the path of one message (ARGS=--json)
+	@$(PYTHON) -m scripts.size $(ARGS)
+
 lock: $(VENV)/.ready  ## Resolve the dependencies again into requirements.lock
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev --all-extras \
 	  pyproject.toml packages/openharness/pyproject.toml -o requirements.lock
 
-.PHONY: help setup run test check lock
+.PHONY: help setup run test check size lock

@@ -10,7 +10,7 @@ import httpx2
 
 from letta.api.context import Server
 from letta.app import behind_gateway, create_app
-from letta.models.scripted import ScriptedModel, Step
+from letta.models.scripted import ScriptedModel
 from letta.settings import Settings
 
 
@@ -38,8 +38,8 @@ class Served:
 
 
 @asynccontextmanager
-async def serve(folder: Path, script: Iterable[Step] = (), **settings: Any) -> AsyncIterator[Served]:
-    """Serve from `folder`. `script` is what the model does first; then its rules answer."""
+async def serve(folder: Path, script: Iterable[Any] = (), **settings: Any) -> AsyncIterator[Served]:
+    """Serve from `folder`. `script` is what the model does first, one `Step` per call; then its rules answer."""
     chosen = Settings(
         **{
             "data_dir": folder,

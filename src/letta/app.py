@@ -10,7 +10,22 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from letta.api import agents, blocks, errors, health, identities, messages, models, providers, runs, steps, tags, tools
+from letta.api import (
+    agents,
+    blocks,
+    errors,
+    health,
+    identities,
+    messages,
+    models,
+    openapi,
+    providers,
+    runs,
+    steps,
+    tags,
+    tools,
+    unbuilt,
+)
 from letta.api.context import Server
 from letta.api.gateway import App, Gateway
 from letta.api.providers import load_byok
@@ -42,6 +57,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     providers.router,
     identities.router,
     tags.router,
+    unbuilt.router,
 )
 
 
@@ -125,10 +141,12 @@ def create_app(
         summary="A server for stateful agents, compatible with the Letta V1 API",
         lifespan=lifespan,
         redirect_slashes=False,
+        generate_unique_id_function=openapi.operation_id,
     )
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    openapi.describe(app)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,

@@ -20,6 +20,7 @@ NOT_HERE = {
     ("google", "test_two_objects_in_one_call_are_an_error_and_go_back_as_what_they_were"): ARGUMENTS,
     ("google", "test_arguments_cut_by_the_output_limit_are_not_completed"): ARGUMENTS,
     ("google", "test_images_reach_the_model"): "the library fetches pictures from the internet for this provider",
+    ("openai-responses", "test_thinking_comes_back_to_its_provider_unchanged"): "see test_pydantic_ai.py",
     ("openai-responses", "test_any_script_survives_in_both_directions"): "reasoning arrives as summaries",
     ("google", "test_later_request_begins_with_the_bytes_of_the_earlier_one"): BODY,
     ("openai-responses", "test_later_request_begins_with_the_bytes_of_the_earlier_one"): BODY,

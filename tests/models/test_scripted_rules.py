@@ -171,6 +171,11 @@ def test_a_read_only_block_is_left_alone() -> None:
     assert calls_of(asked) == [("memory_insert", '{"label":"notes","new_string":"Likes tea"}')]
 
 
+def test_blocks_are_found_behind_instructions_that_mention_them() -> None:
+    asked = replace(request(user("What is my name?")), system=("Your <memory_blocks> matter.", PROMPT.format(human="Name: Bob")))
+    assert text_of(asked) == "Your name is Bob."
+
+
 def test_without_a_memory_tool_it_says_so() -> None:
     assert text_of(request(user("I like tea"), tools=())) == (
         "All right. I have no memory tool at hand, so this stays in our conversation only: Likes tea"
@@ -213,9 +218,10 @@ def test_everything_known_is_listed() -> None:
     assert text_of(asked) == "This is what I know about you: Name: Bob; Likes tea"
 
 
-def test_line_numbers_of_a_block_are_not_read_as_text() -> None:
-    asked = request(user("Where do I live?"), human="# NOTE: Line numbers shown below\n1→ Name: Bob\n2→ Lives in Rome")
-    assert text_of(asked) == "From my memory: Lives in Rome"
+@pytest.mark.parametrize("banner", ["# NOTE: Line numbers shown below", "# Line numbers are shown to help you edit."])
+def test_line_numbers_of_a_block_are_not_read_as_text(banner: str) -> None:
+    asked = request(user("What do you know about me?"), human=f"{banner}\n1→ Name: Bob\n2→ Lives in Rome")
+    assert text_of(asked) == "This is what I know about you: Name: Bob; Lives in Rome"
 
 
 @pytest.mark.parametrize(
@@ -308,6 +314,16 @@ def test_a_heartbeat_agent_replies_through_send_message() -> None:
 def test_a_packed_user_message_is_unpacked() -> None:
     asked = request(user('{"type": "user_message", "message": "echo hi", "time": "now"}'))
     assert text_of(asked) == "hi"
+
+
+def test_a_plain_nudge_of_the_server_is_not_taken_for_the_user() -> None:
+    done = after_tools(request(user("call roll_dice {}"), tools=(ROLL, SEARCH)), ["4"])
+    note = user("Your turn cannot end yet: call conversation_search first.").model_copy(
+        update={"data": {"nudge": True}}
+    )
+    assert calls_of(replace(done, messages=(*done.messages, note))) == [
+        ("conversation_search", '{"query":"call roll_dice {}"}')
+    ]
 
 
 def test_a_tool_the_server_demands_is_called() -> None:

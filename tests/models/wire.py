@@ -90,8 +90,11 @@ class Heard:
 class Wire:
     """One provider in the suite.
 
-    `connect(url, sleep)` makes the model with `KEY`; `speak` is a stream, `speak_whole` one JSON answer (None where
-    there is no such thing); `fail` makes the answer of a kind of failure, and `unable` names what the protocol lacks.
+    `connect(url, sleep)` makes the model with `KEY`. `speak` answers as a stream, `speak_whole` as one object (None
+    where the protocol has no such answer). `hear` reads a request. `failures` are refusals by the error they mean,
+    `late_failure` is one in the middle of a stream. `thought` is the part that thinking becomes, `usage` what is known
+    of `USAGE`, `call_id` and `image_of` how ids and images are written, `schema_of` where a request keeps the schema of
+    the answer.
     """
 
     id: str

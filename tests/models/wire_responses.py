@@ -74,6 +74,7 @@ def _response(output: list[Any], status: str, speech: Speech) -> dict[str, Any]:
 
 
 def _item(item: Say | Think | Call, number: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    whole: dict[str, Any]
     match item:
         case Say(pieces=pieces):
             part = {"type": "output_text", "text": "".join(pieces), "annotations": [], "logprobs": []}

@@ -237,9 +237,10 @@ async def test_empty_message_gives_a_result(
 async def test_empty_message_a_model_refuses_gives_a_result(
     server: WireServer, adapter: LettaAdapter, agent_id: str
 ) -> None:
-    server.agents[agent_id].script = [{"end": "llm_api_error"}]
+    server.model_refuses_empty = True
     result = await adapter.execute(ExecuteRequest(message=" ", agent_id=agent_id))
-    assert result.output == "You said:  "
+    assert (result.output, result.metadata["refused"]) == ("", "llm_error: no luck")
+    assert [event.type for event in await streamed(adapter, "", agent_id)] == ["done"]
 
 
 async def test_server_that_dies_in_the_middle_gives_one_error_event(adapter: LettaAdapter, agent_id: str) -> None:
@@ -366,9 +367,7 @@ async def test_abandoned_stream_closes_its_connection(server: WireServer, adapte
     assert await anext(events) == TextEvent(content="First.")
     await events.aclose()
     server.gate.set()
-    async with asyncio.timeout(10):
-        while server.streams:
-            await asyncio.sleep(0.01)
+    assert await asyncio.to_thread(server.idle.wait, 10)
 
 
 async def test_message_is_sent_once_even_if_the_server_fails(server: WireServer, adapter: LettaAdapter) -> None:

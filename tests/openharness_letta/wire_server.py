@@ -1,9 +1,9 @@
 """A small server that speaks the Letta V1 wire format, for what a healthy server does not do on demand.
 
 State is in memory. An agent says "You said: ..." with a thought before it, or plays the steps that a message beginning
-with `!script` holds as JSON: a text, `{"think": text}`, `{"call": tool, "args": {...}}`, `{"die": true}` (the connection
-breaks), `{"gate": true}` (wait until the test opens `gate`), `{"frame": {...}}` (sent as it is), `{"end": reason}`, or
-a list of those in one model call.
+with `!script` holds as JSON: a text, `{"think": text}`, `{"call": tool, "args": {...}}`, `{"die": true}` (the
+connection breaks), `{"gate": true}` (wait until the test opens `gate`), `{"frame": {...}}` (sent as it is),
+`{"end": reason}`, or a list of those in one model call. `plans` holds such steps for other messages.
 """
 
 import asyncio
@@ -53,9 +53,12 @@ class WireServer:
         self.keys: set[str | None] = set()
         self.approval_needed: set[str] = set()
         self.unknown_handles: set[str] = set()
+        self.plans: dict[str, list[Any]] = {}
         self.busy = 0
         self.refuses_empty = False
+        self.model_refuses_empty = False
         self.streams = 0
+        self.idle = threading.Event()
         self.gate = threading.Event()
         self.gated = threading.Semaphore(0)
         self._clock = itertools.count()
@@ -260,7 +263,9 @@ class WireServer:
                 return JSONResponse({"detail": "a message must not be empty"}, 422)
             if body.get("override_model") in self.unknown_handles:
                 raise HTTPException(404, f"NOT_FOUND: Handle {body['override_model']} not found")
-            agent.script = scripted(last["content"])
+            agent.script = list(self.plans.get(last["content"]) or scripted(last["content"]))
+            if not last["content"].strip() and self.model_refuses_empty:
+                agent.script = [[{"end": "llm_api_error"}]]
         return StreamingResponse(self.sse(agent, body, returns), media_type="text/event-stream")
 
     def answered(self, agent: Agent, approvals: list[Json]) -> list[Json]:
@@ -295,6 +300,8 @@ class WireServer:
                 yield frame
         finally:
             self.streams -= 1
+            if not self.streams:
+                self.idle.set()
 
     async def frames(self, agent: Agent, body: Json, returns: list[Json]) -> AsyncGenerator[str, None]:
         tokens = bool(body.get("stream_tokens"))
@@ -304,26 +311,15 @@ class WireServer:
         while agent.script:
             step = agent.script.pop(0)
             items = step if isinstance(step, list) else [step]
+            async for frame in self.played(items, tokens):
+                yield frame
+            reason = next((item["end"] for item in items if isinstance(item, dict) and "end" in item), reason)
             calls = [called(item) for item in items if isinstance(item, dict) and "call" in item]
-            for number, item in enumerate(items):
-                if isinstance(item, dict) and "gate" in item:
-                    self.gated.release()
-                    await asyncio.to_thread(self.gate.wait, 10)
-                    continue
-                if isinstance(item, dict) and "end" in item:
-                    reason = item["end"]
-                    continue
-                for frame in said(item, f"{uuid.uuid4()}", tokens):
-                    yield frame
-                if item == {"die": number} or (isinstance(item, dict) and "die" in item):
-                    raise RuntimeError("the server dies")
             local = {tool["name"] for tool in body.get("client_tools") or []} | self.approval_needed
             waiting = [call for call in calls if call["name"] in local]
             running = [call for call in calls if call["name"] not in local]
-            for frame in requested("tool_call_message", running, tokens):
+            for frame in [*requested("tool_call_message", running, tokens), *map(tool_return, self.ran(running))]:
                 yield frame
-            for call in running:
-                yield tool_return(self.returned(call))
             for frame in requested("approval_request_message", waiting, tokens):
                 yield frame
             if waiting:
@@ -335,6 +331,21 @@ class WireServer:
         else:
             yield data(message_type="usage_statistics", step_count=1, **USAGE)
         yield "data: [DONE]\n\n"
+
+    def ran(self, calls: list[Json]) -> list[Json]:
+        return [self.returned(call) for call in calls]
+
+    async def played(self, items: list[Any], tokens: bool) -> AsyncGenerator[str, None]:
+        """What a model call says; its calls come afterwards."""
+        for item in items:
+            if item == {"gate": True}:
+                self.gated.release()
+                await asyncio.to_thread(self.gate.wait, 10)
+            elif item == {"die": True}:
+                raise RuntimeError("the server dies")
+            else:
+                for frame in said(item, f"{uuid.uuid4()}", tokens):
+                    yield frame
 
     def app(self) -> Starlette:
         agent = "/v1/agents/{agent_id}"

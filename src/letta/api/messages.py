@@ -1,17 +1,18 @@
 """Sending messages to an agent, and reading what was said."""
 
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 
-from letta.api import sse
+from letta.api import openapi, sse
 from letta.api.context import AgentId, MessageId, Page, Parts, Server, paging, reply
 from letta.api.wire import WireOptions, all_to_wire, to_wire
-from letta.errors import Conflict, InvalidValue, NotBuilt
+from letta.errors import Conflict, InvalidValue, NotAllowed, NotBuilt
 from letta.memory.window import is_prompt
 from letta.runtime.prompts import current_prompt
 from letta.runtime.runner import Running
+from letta.schemas import wire_messages
 from letta.schemas.messages import Message, TextPart
 from letta.schemas.runs import CancelRuns, Run
 from letta.schemas.sends import MessageType, SendRequest
@@ -23,7 +24,7 @@ Types = Annotated[list[MessageType] | None, Query()]
 Messages = Annotated[Page, Depends(paging(limit=100))]
 
 
-@router.post("/agents/{agent_id}/messages", response_model=None)
+@router.post("/agents/{agent_id}/messages", response_model=wire_messages.LettaResponse, responses=openapi.ANSWER)
 async def send_message(parts: Parts, agent_id: AgentId, body: SendRequest) -> Response:
     """Send messages and get the agent's answer, as JSON or (with `streaming`) as server-sent events."""
     streaming = bool(body.streaming)
@@ -34,7 +35,7 @@ async def send_message(parts: Parts, agent_id: AgentId, body: SendRequest) -> Re
     return await _send(parts, agent_id, body, streaming=streaming)
 
 
-@router.post("/agents/{agent_id}/messages/stream", response_model=None)
+@router.post("/agents/{agent_id}/messages/stream", response_model=None, responses=openapi.STREAM, deprecated=True)
 async def stream_message(parts: Parts, agent_id: AgentId, body: SendRequest) -> Response:
     """Send messages and get the answer as server-sent events."""
     return await _send(parts, agent_id, body, streaming=True)
@@ -49,7 +50,7 @@ async def send_message_async(parts: Parts, agent_id: AgentId, body: SendRequest)
     return reply(await parts.database.read(runs.get, running.work.id))
 
 
-@router.post("/agents/{agent_id}/messages/cancel", response_model=dict[str, Any])
+@router.post("/agents/{agent_id}/messages/cancel", response_model=dict[str, Literal["cancelled", "failed"]])
 async def cancel_messages(parts: Parts, agent_id: AgentId, body: CancelRuns | None = None) -> Response:
     """Cancel the runs named, or all that are active."""
     wanted = body.run_ids if body else None
@@ -60,7 +61,7 @@ async def cancel_messages(parts: Parts, agent_id: AgentId, body: CancelRuns | No
     return reply(await parts.runner.cancel(chosen))
 
 
-@router.get("/agents/{agent_id}/messages", response_model=list[dict[str, Any]])
+@router.get("/agents/{agent_id}/messages", response_model=list[wire_messages.Message])
 async def list_messages(
     parts: Parts,
     agent_id: AgentId,
@@ -95,7 +96,7 @@ async def list_messages(
     return reply(all_to_wire(await with_prompt(parts, found), options))
 
 
-@router.get("/messages", response_model=list[dict[str, Any]])
+@router.get("/messages", response_model=list[wire_messages.Message])
 async def list_all_messages(
     parts: Parts, page: Messages, conversation_id: str | None = None, include_return_message_types: Types = None
 ) -> Response:
@@ -107,7 +108,18 @@ async def list_all_messages(
     return reply(all_to_wire(await with_prompt(parts, found), WireOptions(types=wanted)))
 
 
-@router.get("/messages/{message_id}", response_model=list[dict[str, Any]])
+@router.patch("/agents/{agent_id}/messages/{message_id}", response_model=None, responses=openapi.GONE, deprecated=True)
+async def modify_message(parts: Parts, agent_id: AgentId, message_id: MessageId) -> Response:
+    """Refused on purpose, as every V1 server does: what was said is not rewritten."""
+    raise NotAllowed("messages cannot be changed once they are sent: send another one, or reset the agent's messages")
+
+
+@router.get("/messages/batches", include_in_schema=False)
+async def list_batches() -> Response:
+    raise NotBuilt("Sending messages in batches is not built yet")
+
+
+@router.get("/messages/{message_id}", response_model=list[wire_messages.Message])
 async def retrieve_message(parts: Parts, message_id: MessageId) -> Response:
     """A stored message, as the list of messages it shows as."""
     found = await parts.database.read(messages.get, message_id)

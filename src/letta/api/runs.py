@@ -5,9 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Path, Query
 from sqlalchemy import Connection
 
+from letta.api import openapi
 from letta.api.context import MAX_PAGE, Page, Parts, RunId, paging, reply
 from letta.api.wire import all_to_wire
 from letta.errors import Conflict, InvalidValue, NotBuilt
+from letta.schemas import wire_messages
 from letta.schemas.messages import Message
 from letta.schemas.run_metrics import RunMetrics
 from letta.schemas.runs import FollowStream, Job, Run, RunStatus, RunUsage, StopReason
@@ -16,8 +18,8 @@ from letta.store import messages, run_metrics, runs, steps, traces
 from letta.store.runs import OPEN, RunFilter
 from letta.store.steps import StepFilter
 
-router = APIRouter(prefix="/v1/runs", tags=["runs"])
-jobs = APIRouter(prefix="/v1/jobs", tags=["jobs"], deprecated=True)
+_runs = APIRouter(prefix="/v1/runs", tags=["runs"])
+_jobs = APIRouter(prefix="/v1/jobs", tags=["jobs"], deprecated=True)
 
 Runs = Annotated[Page, Depends(paging(limit=100))]
 RunMessages = Annotated[Page, Depends(paging(limit=100, order="asc"))]
@@ -52,57 +54,57 @@ def _filter(
 Wanted = Annotated[RunFilter, Depends(_filter)]
 
 
-@router.get("", response_model=list[Run])
+@_runs.get("", response_model=list[Run])
 async def list_runs(parts: Parts, wanted: Wanted, page: Runs) -> Any:
     return reply(await parts.database.read(_page, wanted, page.arguments()))
 
 
-@router.get("/active", response_model=list[Run], deprecated=True)
+@_runs.get("/active", response_model=list[Run], deprecated=True)
 async def list_active_runs(parts: Parts, agent_id: str | None = None, background: bool | None = None) -> Any:
     """The older form of `/v1/runs?active=true`."""
     wanted = RunFilter(agent_id=agent_id, background=background, active=True)
     return reply(await parts.database.read(_page, wanted, {"limit": MAX_PAGE}))
 
 
-@router.get("/{run_id}", response_model=Run)
+@_runs.get("/{run_id}", response_model=Run)
 async def retrieve_run(parts: Parts, run_id: RunId) -> Any:
     return reply(await parts.database.read(runs.get, run_id))
 
 
-@router.delete("/{run_id}", response_model=Run)
+@_runs.delete("/{run_id}", response_model=Run)
 async def delete_run(parts: Parts, run_id: RunId) -> Any:
     """Forget a run that has ended; its messages and steps stay. Answers what it was."""
     return reply(await parts.database.write(_remove, run_id))
 
 
-@router.get("/{run_id}/messages", response_model=list[dict[str, Any]])
+@_runs.get("/{run_id}/messages", response_model=list[wire_messages.Message])
 async def list_run_messages(parts: Parts, run_id: RunId, page: RunMessages) -> Any:
     """The messages of a run. `after` means later and `before` earlier, whatever the order of the page."""
     return reply(all_to_wire(await parts.database.read(_messages, run_id, page)))
 
 
-@router.get("/{run_id}/usage", response_model=RunUsage)
+@_runs.get("/{run_id}/usage", response_model=RunUsage)
 async def retrieve_run_usage(parts: Parts, run_id: RunId) -> Any:
     return reply(await parts.database.read(runs.usage, run_id))
 
 
-@router.get("/{run_id}/steps", response_model=list[Step])
+@_runs.get("/{run_id}/steps", response_model=list[Step])
 async def list_run_steps(parts: Parts, run_id: RunId, page: Runs) -> Any:
     return reply(await parts.database.read(_steps, run_id, page))
 
 
-@router.get("/{run_id}/metrics", response_model=RunMetrics)
+@_runs.get("/{run_id}/metrics", response_model=RunMetrics)
 async def retrieve_run_metrics(parts: Parts, run_id: RunId) -> Any:
     return reply(await parts.database.read(run_metrics.of_run, run_id))
 
 
-@router.get("/{run_id}/trace", response_model=list[ProviderTrace])
+@_runs.get("/{run_id}/trace", response_model=list[ProviderTrace])
 async def retrieve_run_trace(parts: Parts, run_id: RunId, limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100) -> Any:
     """The provider request and answer of each step, oldest first; none where traces are not kept."""
     return reply(await parts.database.read(_traces, run_id, limit))
 
 
-@router.post("/{run_id}/stream", response_model=None)
+@_runs.post("/{run_id}/stream", response_model=None, responses=openapi.STREAM)
 async def stream_run(parts: Parts, run_id: RunId, body: Annotated[FollowStream | None, Body()] = None) -> Any:
     await parts.database.read(runs.get, run_id)
     raise NotBuilt("Following the stream of a run is not built yet: read /v1/runs/{run_id}/messages when it has ended")
@@ -111,7 +113,7 @@ async def stream_run(parts: Parts, run_id: RunId, body: Annotated[FollowStream |
 # -- the older name ----------------------------------------------------------------------------------------------------
 
 
-@jobs.get("", response_model=list[Job])
+@_jobs.get("", response_model=list[Job])
 async def list_jobs(parts: Parts, page: Runs, source_id: str | None = None, active: bool = False) -> Any:
     """Every job here is a run of an agent, so none belongs to a source."""
     if source_id is not None:
@@ -119,22 +121,22 @@ async def list_jobs(parts: Parts, page: Runs, source_id: str | None = None, acti
     return reply(await parts.database.read(_page, RunFilter(active=active or None), page.arguments()))
 
 
-@jobs.get("/active", response_model=list[Job])
+@_jobs.get("/active", response_model=list[Job])
 async def list_active_jobs(parts: Parts, page: Runs, source_id: str | None = None) -> Any:
     return await list_jobs(parts, page, source_id, active=True)
 
 
-@jobs.get("/{job_id}", response_model=Job)
+@_jobs.get("/{job_id}", response_model=Job)
 async def retrieve_job(parts: Parts, job_id: JobId) -> Any:
     return reply(await parts.database.read(runs.get, job_id))
 
 
-@jobs.delete("/{job_id}", response_model=Job)
+@_jobs.delete("/{job_id}", response_model=Job)
 async def delete_job(parts: Parts, job_id: JobId) -> Any:
     return reply(await parts.database.write(_remove, job_id))
 
 
-@jobs.patch("/{job_id}/cancel", response_model=Job)
+@_jobs.patch("/{job_id}/cancel", response_model=Job)
 async def cancel_job(parts: Parts, job_id: JobId) -> Any:
     """Stop a run. One that has ended is a conflict."""
     run = await parts.database.read(runs.get, job_id)
@@ -172,3 +174,8 @@ def _steps(connection: Connection, run_id: str, page: Page) -> list[Step]:
 def _traces(connection: Connection, run_id: str, limit: int) -> list[ProviderTrace]:
     runs.get(connection, run_id)
     return traces.of_run(connection, run_id, limit)
+
+
+router = APIRouter()
+router.include_router(_runs)
+router.include_router(_jobs)

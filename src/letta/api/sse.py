@@ -13,7 +13,7 @@ from uuid import uuid4
 import orjson
 
 from letta.api.wire import Pieces, Wire, WireOptions, moment, to_wire
-from letta.errors import LettaError
+from letta.errors import LettaError, ModelError
 from letta.runtime.commit import usage_json
 from letta.runtime.events import Committed, Delta, Event, EventLog, Failure, Finished, RunUsage
 from letta.schemas.messages import Message, Role
@@ -151,15 +151,11 @@ def _error(run_id: str, failure: Failure) -> Wire:
     }
 
 
-class RunFailed(LettaError):
-    """The run failed."""
-
-
 async def collect(run_id: str, events: EventLog, options: WireOptions) -> Wire:
     """The blocking answer: wait for the end, then everything the agent said.
 
     Raises:
-        RunFailed: with the status and body of the failure.
+        letta.errors.LettaError: with the status and body of the failure.
     """
     finished = await events.wait()
     if finished.failure is not None:
@@ -181,8 +177,11 @@ async def collect(run_id: str, events: EventLog, options: WireOptions) -> Wire:
     }
 
 
-def run_failed(failure: Failure) -> RunFailed:
+def run_failed(failure: Failure) -> LettaError:
     """The failure of a run as an error to answer with."""
-    error = RunFailed(failure.message, detail=failure.detail)
+    error: LettaError = LettaError(failure.message, detail=failure.detail)
+    if failure.of_model:
+        error = ModelError(failure.message, detail=failure.detail, retry_after=failure.retry_after)
+        error.retryable = failure.retryable
     error.status, error.code = failure.status, failure.type
     return error

@@ -9,21 +9,22 @@ from sqlalchemy import Connection
 from letta.api.context import Page, Parts, StepId, paging, reply
 from letta.api.wire import all_to_wire
 from letta.errors import NotBuilt
+from letta.schemas import wire_messages
 from letta.schemas.common import utc
 from letta.schemas.messages import Message
 from letta.schemas.steps import ProviderTrace, Step, StepFeedback, StepMetrics
 from letta.store import messages, steps, traces
 from letta.store.steps import StepFilter
 
-router = APIRouter(prefix="/v1/steps", tags=["steps"])
-telemetry = APIRouter(prefix="/v1/telemetry", tags=["telemetry"], deprecated=True)
+_steps = APIRouter(prefix="/v1/steps", tags=["steps"])
+_telemetry = APIRouter(prefix="/v1/telemetry", tags=["telemetry"], deprecated=True)
 
 Steps = Annotated[Page, Depends(paging())]
 StepMessages = Annotated[Page, Depends(paging(limit=100, order="asc"))]
 Texts = Annotated[list[str] | None, Query()]
 
 
-@router.get("", response_model=list[Step])
+@_steps.get("", response_model=list[Step])
 async def list_steps(
     parts: Parts,
     page: Steps,
@@ -53,29 +54,29 @@ async def list_steps(
     return reply(await parts.database.read(lambda connection: steps.list_page(connection, wanted, **page.arguments())))
 
 
-@router.get("/{step_id}", response_model=Step)
+@_steps.get("/{step_id}", response_model=Step)
 async def retrieve_step(parts: Parts, step_id: StepId) -> Any:
     return reply(await parts.database.read(steps.get, step_id))
 
 
-@router.get("/{step_id}/metrics", response_model=StepMetrics)
+@_steps.get("/{step_id}/metrics", response_model=StepMetrics)
 async def retrieve_step_metrics(parts: Parts, step_id: StepId) -> Any:
     return reply(await parts.database.read(steps.metrics, step_id))
 
 
-@router.get("/{step_id}/messages", response_model=list[dict[str, Any]])
+@_steps.get("/{step_id}/messages", response_model=list[wire_messages.Message])
 async def list_step_messages(parts: Parts, step_id: StepId, page: StepMessages) -> Any:
     """The messages a step made. Cursors follow the order of the page."""
     return reply(all_to_wire(await parts.database.read(_messages, step_id, page)))
 
 
-@router.get("/{step_id}/trace", response_model=ProviderTrace | None)
+@_steps.get("/{step_id}/trace", response_model=ProviderTrace | None)
 async def retrieve_step_trace(parts: Parts, step_id: StepId) -> Any:
     """The exact provider request and answer; null when none was kept."""
     return reply(await parts.database.read(_trace, step_id))
 
 
-@router.patch("/{step_id}/feedback", response_model=Step)
+@_steps.patch("/{step_id}/feedback", response_model=Step)
 async def give_step_feedback(parts: Parts, step_id: StepId, body: StepFeedback) -> Any:
     values: dict[str, Any] = {"feedback": body.feedback}
     if "tags" in body.model_fields_set:
@@ -83,7 +84,7 @@ async def give_step_feedback(parts: Parts, step_id: StepId, body: StepFeedback) 
     return reply(await parts.database.write(steps.give_feedback, step_id, values))
 
 
-@telemetry.get("/{step_id}", response_model=ProviderTrace | None)
+@_telemetry.get("/{step_id}", response_model=ProviderTrace | None)
 async def retrieve_provider_trace(parts: Parts, step_id: StepId) -> Any:
     return reply(await parts.database.read(_trace, step_id))
 
@@ -96,3 +97,8 @@ def _messages(connection: Connection, step_id: str, page: Page) -> list[Message]
 def _trace(connection: Connection, step_id: str) -> ProviderTrace | None:
     steps.get(connection, step_id)
     return traces.of_step(connection, step_id)
+
+
+router = APIRouter()
+router.include_router(_steps)
+router.include_router(_telemetry)

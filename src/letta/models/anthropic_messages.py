@@ -31,6 +31,7 @@ _CACHE_END = b',"cache_control":{"type":"ephemeral"}}'
 _BEGIN = b'{"type":"text","text":"[The conversation starts earlier.]"}'
 _CONTINUE = b'{"type":"text","text":"[Continue.]"}'
 _THINKING = (b'{"type":"thinking"', b'{"type":"redacted_thinking"')
+_ASSISTANT, _APPROVAL = Role.ASSISTANT, Role.APPROVAL
 
 
 class Turns:
@@ -47,8 +48,8 @@ class Turns:
         self._thinking = thinking
         self._turns: list[tuple[str, list[bytes]]] = []
         for message in repaired(messages):
-            role = "assistant" if message.role in (Role.ASSISTANT, Role.APPROVAL) else "user"
-            self._add(role, self._kept(message))
+            model_side = message.role is _ASSISTANT or message.role is _APPROVAL
+            self._add("assistant" if model_side else "user", self._kept(message))
         if self._turns and self._turns[0][0] == "assistant":
             self._turns.insert(0, ("user", [_BEGIN]))
         if not self._turns or self._turns[-1][0] == "assistant":
@@ -88,7 +89,7 @@ class Turns:
     def _encode(self, message: Message) -> bytes:
         if message.role is Role.TOOL:
             return _joined(_result(part) for part in message.tool_returns)
-        if message.role in (Role.ASSISTANT, Role.APPROVAL):
+        if message.role is _ASSISTANT or message.role is _APPROVAL:
             return self._assistant(message)
         return _joined(_blocks(as_user_parts(message)))
 

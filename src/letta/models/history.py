@@ -10,8 +10,9 @@ from letta.schemas.messages import ApprovalPart, ImagePart, Message, Part, Role,
 
 NO_RESULT = "[no result: interrupted]"
 DENIED = "[denied]"
-_MODEL_SIDE = (Role.ASSISTANT, Role.APPROVAL)
-_USER_SIDE = (Role.USER, Role.SUMMARY, Role.SYSTEM)
+# Looking a member up in its enumeration costs more than the rest of a step over a healthy message.
+_USER, _SUMMARY, _SYSTEM, _TOOL = Role.USER, Role.SUMMARY, Role.SYSTEM, Role.TOOL
+_USER_SIDE = (_USER, _SUMMARY, _SYSTEM)
 
 
 def repaired(messages: Sequence[Message]) -> list[Message]:
@@ -40,20 +41,25 @@ class _Walk:
         self.denials: dict[str, str] = {}
 
     def take(self, position: int, message: Message) -> None:
-        role = message.role
-        if role not in (Role.TOOL, *_MODEL_SIDE):
-            self.close(position)
-            if message.parts:
+        parts, role = message.parts, message.role
+        if role is _USER or role is _SUMMARY or role is _SYSTEM:
+            if self.open:
+                self.close(position)
+            if parts:
                 self.out.append(message)
             return
-        parts = message.parts
-        if any(isinstance(part, ToolReturnPart) for part in parts):
+        kinds = {type(part) for part in parts}
+        if ToolReturnPart in kinds:
             self._results(message)
-        elif any(isinstance(part, ApprovalPart) for part in parts):
+        elif ApprovalPart in kinds:
             self._approvals(parts)
-        elif parts and role in _MODEL_SIDE:
-            self.close(position)
-            self._said(message)
+        elif kinds and role is not _TOOL:
+            if self.open:
+                self.close(position)
+            if ToolCallPart in kinds:
+                self._called(message)
+            else:
+                self.out.append(message)
 
     def close(self, position: int) -> None:
         """Answer what is still open before the message at `position` is shown."""
@@ -72,7 +78,7 @@ class _Walk:
         )
         self.open = {}
 
-    def _said(self, message: Message) -> None:
+    def _called(self, message: Message) -> None:
         calls = [part for part in message.parts if isinstance(part, ToolCallPart)]
         self.caller, self.new_ids, self.denials = message, {}, {}
         for call in calls:

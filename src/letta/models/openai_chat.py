@@ -17,6 +17,7 @@ from letta.models.http import LOCAL_READ_SECONDS, Endpoint, Reply, Sleep, drain,
 from letta.models.openai_answer import ChunkReader
 from letta.models.openai_messages import ChatEncoder
 from letta.models.protocol import ModelCard, ModelEvent, ModelRequest, ToolSchema
+from letta.schemas.messages import ReasoningPart
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class OpenAIChat:
         sent: set[str] = set()
 
         def adapt(error: ModelError) -> bool:
-            return self._learn(request.model, error, sent)
+            return self._learn(request, error, sent)
 
         return retrying(lambda: self._once(request, sent), tries=self._tries, sleep=self._sleep, adapt=adapt)
 
@@ -161,6 +162,8 @@ class OpenAIChat:
         fields.pop("messages", None)
         sent.clear()
         sent.update(fields)
+        if any("strict" in tool["function"] for tool in fields.get("tools", ())):
+            sent.add("strict")
         encoder = self._encoder(request, reasoning=_REASONING not in refused)
         messages = encoder.conversation("\n\n".join(part for part in request.system if part), request.messages)
         return b"".join((encoding.dumps(fields)[:-1], b',"messages":[', b",".join(messages), b"]}"))
@@ -172,23 +175,24 @@ class OpenAIChat:
             encoder = self._encoders[provider, reasoning] = ChatEncoder(self.quirks, provider, reasoning=reasoning)
         return encoder
 
-    def _learn(self, model: str, error: ModelError, sent: set[str]) -> bool:
+    def _learn(self, request: ModelRequest, error: ModelError, sent: set[str]) -> bool:
         """Remember what this model's server refuses by name; True if the next request will differ for it."""
         if type(error) is not ModelBadRequest or not _UNKNOWN.search(error.message):
             return False
-        refused = self._refused.setdefault(model, set())
-        for name in (*_OPTIONAL, *_TOKENS):
-            if name in error.message and name not in refused and (name in sent or name == "strict"):
-                if name in _TOKENS and _TOKENS[name] in refused:
-                    continue
+        refused = self._refused.setdefault(request.model, set())
+        named = [name for name in (*_OPTIONAL, *_TOKENS) if name in error.message and name in sent - refused]
+        if "reasoning" in error.message and _has_reasoning(request) and _REASONING not in refused:
+            named.append(_REASONING)
+        for name in named:
+            if _TOKENS.get(name) not in refused:
                 refused.add(name)
-                _log.warning("%s: %s refuses %r; it is not sent any more", self.provider, model, name)
+                _log.warning("%s: %s refuses %s; it is not sent any more", self.provider, request.model, name)
                 return True
-        if "reasoning" in error.message and "reasoning_effort" not in error.message and _REASONING not in refused:
-            refused.add(_REASONING)
-            _log.warning("%s: %s takes no reasoning back; it is not sent any more", self.provider, model)
-            return True
         return False
+
+
+def _has_reasoning(request: ModelRequest) -> bool:
+    return any(isinstance(part, ReasoningPart) for message in request.messages for part in message.parts)
 
 
 def _tool(tool: ToolSchema, *, strict: bool) -> dict[str, Any]:

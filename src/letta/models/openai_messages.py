@@ -13,6 +13,8 @@ from letta.models.history import as_user_parts, images_of, repaired, users_merge
 from letta.models.openai_quirks import Quirks
 from letta.schemas.messages import ImagePart, Message, Part, ReasoningPart, Role, TextPart, ToolCallPart, ToolReturnPart
 
+_TOOL, _ASSISTANT, _APPROVAL = Role.TOOL, Role.ASSISTANT, Role.APPROVAL
+
 
 class ChatEncoder:
     """Turns conversations into the bytes between the brackets of `"messages": []`.
@@ -26,7 +28,10 @@ class ChatEncoder:
         self._quirks = quirks
         self._provider = provider
         self._reasoning = reasoning
+        self._only_tool_turns = quirks.reasoning_back == "tool_turns"
         self._flavour = f"openai_chat:{provider}:{'r' if reasoning else '-'}"
+        self._images = self._flavour + ":images"
+        self._tool_turn = self._flavour + ":tool turn"
 
     def conversation(self, system: str, messages: Sequence[Message]) -> list[bytes]:
         """The encoded messages, the system prompt first."""
@@ -37,22 +42,21 @@ class ChatEncoder:
             healthy = users_merged(healthy)
         in_tool_turn = False
         for message in healthy:
-            if message.role is Role.TOOL:
-                out.append(self._kept(message, self._flavour))
+            role, flavour = message.role, self._flavour
+            if role is _TOOL:
+                out.append(self._kept(message, flavour))
                 # Images inside results follow after all results: nothing may stand between those.
-                if seen := self._kept(message, f"{self._flavour}:images"):
+                if seen := self._kept(message, self._images):
                     waiting.append(seen)
                 continue
             if waiting:
-                out.extend(waiting)
+                out += waiting
                 waiting = []
-            if message.role in (Role.ASSISTANT, Role.APPROVAL):
-                in_tool_turn = in_tool_turn or bool(message.tool_calls)
-                data = self._kept(message, f"{self._flavour}:{'t' if in_tool_turn else 'p'}")
-            else:
-                in_tool_turn = False
-                data = self._kept(message, self._flavour)
-            if data:
+            if self._only_tool_turns:
+                model_side = role is _ASSISTANT or role is _APPROVAL
+                in_tool_turn = model_side and (in_tool_turn or bool(message.tool_calls))
+                flavour = self._tool_turn if in_tool_turn else flavour
+            if data := self._kept(message, flavour):
                 out.append(data)
         return out + waiting
 
@@ -61,12 +65,12 @@ class ChatEncoder:
         return message.keep_encoding(flavour, self._encode(message, flavour)) if data is None else data
 
     def _encode(self, message: Message, flavour: str) -> bytes:
-        if flavour.endswith(":images"):
+        if flavour is self._images:
             return _joined(self._result_images(message))
-        if message.role is Role.TOOL:
+        if message.role is _TOOL:
             return _joined(self._result(part) for part in message.tool_returns)
-        if message.role in (Role.ASSISTANT, Role.APPROVAL):
-            return _joined(self._assistant(message, in_tool_turn=flavour.endswith(":t")))
+        if message.role is _ASSISTANT or message.role is _APPROVAL:
+            return _joined(self._assistant(message, in_tool_turn=flavour is self._tool_turn))
         return _joined(self._user(message))
 
     def _user(self, message: Message) -> Iterable[dict[str, Any]]:
@@ -103,12 +107,11 @@ class ChatEncoder:
         """The reasoning fields of a message, in the form this provider gave them."""
         if not self._reasoning:
             return {}
-        only_tool_turns = self._quirks.reasoning_back == "tool_turns"
-        if only_tool_turns and not in_tool_turn:
+        if self._only_tool_turns and not in_tool_turn:
             return {}
         own = names.provider_of(message.model) == self._provider
         found = [part for part in message.parts if isinstance(part, ReasoningPart) and part.field] if own else []
-        fields: dict[str, Any] = {"reasoning_content": ""} if only_tool_turns else {}
+        fields: dict[str, Any] = {"reasoning_content": ""} if self._only_tool_turns else {}
         for part in found:
             if part.field == "thinking":
                 thinking = {"type": "thinking", "thinking": [{"type": "text", "text": part.reasoning}]}

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, update
 
 from letta.errors import LettaError, ModelError
-from letta.models.protocol import Answer
+from letta.models.protocol import Answer, Usage
 from letta.models.provider import Resolved
 from letta.runtime import transcript
 from letta.runtime.events import Failure, RunUsage
@@ -253,9 +253,10 @@ def _model_columns(resolved: Resolved) -> dict[str, Any]:
 
 def _progress(connection: Connection, work: Work, stop: StopReason | None, usage: RunUsage, timing: Timing) -> None:
     if stop is not None:
-        ours = _finish(connection, work, stop, usage, timing, metadata={})
+        ours = _finish(connection, work, stop, usage, timing, metadata={}, unless_cancelled=True)
     else:
-        ours = runs.fence(connection, work.id, work.attempt, {"usage": usage_json(usage)})
+        values = {"usage": usage_json(usage)}
+        ours = runs.fence(connection, work.id, work.attempt, values, unless_cancelled=True)
     if not ours:
         raise LostRun
 
@@ -268,6 +269,7 @@ def _finish(
     timing: Timing,
     *,
     metadata: dict[str, Any],
+    unless_cancelled: bool = False,
 ) -> bool:
     moment, duration_ns = now(), perf_counter_ns() - timing.run_started_ns
     values: dict[str, Any] = {
@@ -280,7 +282,7 @@ def _finish(
     }
     if metadata:
         values["metadata"] = {"run_type": "send_message", **metadata}
-    if not runs.fence(connection, work.id, work.attempt, values):
+    if not runs.fence(connection, work.id, work.attempt, values, unless_cancelled=unless_cancelled):
         return False
     agents.note_run(
         connection, work.agent_id, stop_reason=stop, completed_at=moment, duration_ms=duration_ns // 1_000_000
@@ -296,6 +298,14 @@ def usage_json(usage: RunUsage) -> dict[str, Any]:
         "context_tokens": usage.context_tokens,
         **{name: getattr(tokens, name) for name in type(tokens).__slots__},
     }
+
+
+def usage_from_json(stored: dict[str, Any] | None) -> RunUsage:
+    """The inverse of `usage_json`."""
+    if stored is None:
+        return RunUsage()
+    tokens = Usage(*(stored.get(name) for name in Usage.__slots__))
+    return RunUsage(stored["step_count"], tokens, stored.get("context_tokens"))
 
 
 def _epoch_ns(moment: datetime) -> int:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from letta.errors import LettaError, ModelError
 from letta.models.protocol import ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from letta.schemas.messages import Message
 from letta.schemas.runs import StopReason
@@ -45,12 +46,24 @@ class RunUsage:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run failed: a stable word, and a text for people."""
+    """Why a run failed: a stable word, and a text for people. `of_model`: the model provider is to blame."""
 
     type: str
     message: str
     status: int = 500
     detail: str | None = None
+    of_model: bool = False
+    retryable: bool = False
+    retry_after: float | None = None
+
+
+def failure_of(error: LettaError) -> Failure:
+    """An error as the end of a run."""
+    detail = error.details.get("detail")
+    text = None if detail is None else str(detail)
+    if isinstance(error, ModelError):
+        return Failure(error.code, error.message, error.status, text, True, error.retryable, error.retry_after)
+    return Failure(error.code, error.message, error.status, text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from letta.models.protocol import Answer
 from letta.models.registry import Registry
 from letta.runtime import commit, transcript
 from letta.runtime.commit import Step, Timing
-from letta.runtime.events import Committed, Delta, Event, Failure, Finished, RunUsage, added
+from letta.runtime.events import Committed, Delta, Event, Finished, RunUsage, added, failure_of
 from letta.runtime.request import Call, build, resolve
 from letta.schemas.common import new_id
 from letta.schemas.messages import Message, Role
@@ -95,8 +95,14 @@ async def run(means: Means, work: Work, versions: Versions) -> AsyncGenerator[Ev
                     if progress.first_token_ns is None:
                         progress.first_token_ns = perf_counter_ns() - progress.started_ns
                     yield event
+        except ModelEmptyAnswer as error:
+            # After a tool's result some models say nothing when there is nothing left to say.
+            said_all = bool(window.messages) and window.messages[-1].role is Role.TOOL and not progress.inputs
+            failed = None if said_all and progress.steps else error
+            yield await _ended_early(means, work, progress, ids, timing, failed)
+            return
         except LettaError as error:
-            yield await _failed(means, work, progress, ids, timing, error)
+            yield await _ended_early(means, work, progress, ids, timing, error)
             return
         assert answer is not None, "a model stream ends with an Answer"
         is_last = progress.steps + 1 >= (request.max_steps or means.max_steps)
@@ -124,7 +130,7 @@ def _begin(window: Window, request: SendRequest, work: Work) -> Progress:
         last = next(message for message in reversed(window.messages) if message.role is Role.ASSISTANT)
         inputs = (transcript.closing(lost, last, work, moment), *inputs)
     done = sum(message.role is Role.ASSISTANT for message in mine)
-    return Progress(inputs, rules, done, RunUsage(step_count=done), perf_counter_ns())
+    return Progress(inputs, rules, done, commit.usage_from_json(work.usage), perf_counter_ns())
 
 
 async def _ask(call: Call, ids: StepIds, timing: Timing) -> AsyncGenerator[Delta | Answer]:
@@ -172,13 +178,16 @@ def _step(
     )
 
 
-async def _failed(
-    means: Means, work: Work, progress: Progress, ids: StepIds, timing: Timing, error: LettaError
+async def _ended_early(
+    means: Means, work: Work, progress: Progress, ids: StepIds, timing: Timing, error: LettaError | None
 ) -> Finished:
-    stop = _STOPS.get(type(error), StopReason.LLM_API_ERROR if isinstance(error, ModelError) else StopReason.ERROR)
-    detail = error.details.get("detail")
-    failure = Failure(error.code, error.message, error.status, None if detail is None else str(detail))
-    log.warning("run failed: %s: %s", error.code, error.message)
-    row = commit.failed_step(work, ids.step, error, timing) if isinstance(error, ModelError) else None
+    """End a run whose model gave no answer; without an error there was nothing left to say."""
+    failure, row, stop = None, None, StopReason.END_TURN
+    if error is not None:
+        other = StopReason.LLM_API_ERROR if isinstance(error, ModelError) else StopReason.ERROR
+        failure, stop = failure_of(error), _STOPS.get(type(error), other)
+        log.warning("run failed: %s: %s", error.code, error.message)
+    if isinstance(error, ModelError):
+        row = commit.failed_step(work, ids.step, error, timing)
     await means.database.write(commit.record_failure, work, stop, failure, progress.usage, timing, row)
     return Finished(stop, progress.usage, failure)

@@ -103,8 +103,7 @@ def _choice(required: bool, names: tuple[str, ...]) -> str:
 def parameters_of(agent: AgentState, override: dict[str, Any] | None, *, parallel: bool) -> ModelParameters:
     """The sampling options of an agent: the conversation's settings over the agent's over the older long form."""
     config = agent.llm_config
-    raw = override or agent.model_settings
-    settings = _SETTINGS.validate_python(raw) if raw else None
+    settings = _SETTINGS.validate_python(override) if override else agent.model_settings
     own = settings.model_dump(exclude_none=True) if settings else {}
     answer_format = (settings.answer_format if settings else None) or agent.response_format
     wanted_parallel = own.get("parallel_tool_calls", config.parallel_tool_calls)

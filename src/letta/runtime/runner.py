@@ -18,7 +18,7 @@ from letta import log as logs
 from letta.errors import Conflict, LettaError, NotFound, StoreUnavailable
 from letta.runtime import commit, loop
 from letta.runtime.commit import LostRun, Timing
-from letta.runtime.events import EventLog, Failure, Finished, RunUsage
+from letta.runtime.events import EventLog, Failure, Finished, RunUsage, failure_of
 from letta.runtime.loop import Means
 from letta.schemas.common import new_id
 from letta.schemas.runs import StopReason
@@ -166,8 +166,8 @@ class Runner:
             if running.cancelled:
                 await self._end(running, StopReason.CANCELLED, None, started)
         except LostRun:
-            self._means.windows.forget(conversation_id)
-            log.info("run %s is in other hands now", running.work.id)
+            # Cancelled by somebody, here or elsewhere, or taken over: only the first leaves it to us to end it.
+            await self._end(running, StopReason.CANCELLED, None, started)
         except StoreUnavailable:
             # Its lease runs out, and whoever reaches the database then goes on with it.
             log.exception("run %s is left to be taken up again", running.work.id)
@@ -241,6 +241,10 @@ class Runner:
             await asyncio.sleep(_HEARTBEAT)
             try:
                 await self._means.database.write(runs.renew, self._owner)
+                for run_id in await self._means.database.read(runs.to_cancel, self._owner):
+                    if (running := self._running.get(run_id)) and running.task:
+                        running.cancelled = True
+                        running.task.cancel()
                 await self._take_up()
             except StoreUnavailable:
                 log.warning("the database does not answer; leases are not renewed")
@@ -255,5 +259,5 @@ class Runner:
 
 def _failure(error: Exception) -> Failure:
     if isinstance(error, NotFound):
-        return Failure(error.code, error.message, error.status)
+        return failure_of(error)
     return Failure("internal_error", "An unknown error occurred", 500)

@@ -4,14 +4,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
 
 from letta.errors import NotFound
 from letta.schemas.agents import AgentState, Memory
 from letta.schemas.blocks import Block
-from letta.schemas.common import Wire
 from letta.schemas.compaction import CompactionSettings
 from letta.schemas.llm_config import EmbeddingConfig, LLMConfig
+from letta.schemas.model_settings import ModelSettings
+from letta.schemas.response_format import ResponseFormat
+from letta.schemas.tool_rules import ToolRule
 from letta.schemas.tools import Tool
 from letta.store import blocks, identities, search, tools
 from letta.store.conversations import Thread, thread
@@ -23,10 +26,13 @@ RELATIONS = frozenset({"agent.blocks", "agent.identities", "agent.secrets", "age
 """The relations a list may include; the rest are empty until files and groups exist."""
 
 _by_id = select(agents).where(agents.c.id == bindparam("agent_id"))
-_CONFIGS: dict[str, type[Wire]] = {
-    "llm_config": LLMConfig,
-    "embedding_config": EmbeddingConfig,
-    "compaction_settings": CompactionSettings,
+_NESTED: dict[str, TypeAdapter[Any]] = {
+    "llm_config": TypeAdapter(LLMConfig),
+    "embedding_config": TypeAdapter(EmbeddingConfig),
+    "compaction_settings": TypeAdapter(CompactionSettings),
+    "model_settings": TypeAdapter(ModelSettings),
+    "response_format": TypeAdapter(ResponseFormat),
+    "tool_rules": TypeAdapter(list[ToolRule]),
 }
 
 
@@ -173,8 +179,8 @@ def _states(connection: Connection, found: Sequence[Any], include: frozenset[str
 
 def _state(row: Any, its_blocks: list[Block], its_tools: list[Tool], tags: list[str]) -> AgentState:
     values = row._asdict()
-    for name, model in _CONFIGS.items():
-        values[name] = None if values[name] is None else model.model_validate(values[name])
+    for name, form in _NESTED.items():
+        values[name] = None if values[name] is None else form.validate_python(values[name])
     for name in ("version", "context_window_limit"):
         values.pop(name)
     values["secrets"] = []

@@ -43,6 +43,7 @@ class Work(NamedTuple):
     background: bool
     attempt: int
     created_at: datetime
+    usage: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +142,16 @@ def expire_all(connection: Connection) -> None:
     connection.execute(update(runs).where(runs.c.status.in_(OPEN)).values(lease_until=now() - LEASE))
 
 
-def fence(connection: Connection, run_id: str, attempt: int, values: dict[str, Any]) -> bool:
-    """Write to a run that is still ours. False when it was cancelled, ended or taken over: then nothing was written."""
+def fence(
+    connection: Connection, run_id: str, attempt: int, values: dict[str, Any], *, unless_cancelled: bool = False
+) -> bool:
+    """Write to a run that is still ours. False when it ended or was taken over: then nothing was written.
+
+    With `unless_cancelled` a run that somebody asked to cancel counts as not ours.
+    """
     mine = update(runs).where(runs.c.id == run_id, runs.c.attempt == attempt, runs.c.status == "running")
+    if unless_cancelled:
+        mine = mine.where(runs.c.cancel_requested.is_(False))
     return connection.execute(mine.values(**values)).rowcount == 1
 
 
@@ -159,8 +167,10 @@ def request_cancel(connection: Connection, run_id: str) -> bool:
     return connection.execute(active.values(cancel_requested=True)).rowcount == 1
 
 
-def cancel_requested(connection: Connection, run_id: str) -> bool:
-    return bool(connection.execute(select(runs.c.cancel_requested).where(runs.c.id == run_id)).scalar())
+def to_cancel(connection: Connection, owner: str) -> list[str]:
+    """The runs of `owner` that somebody, perhaps in another process, asked to cancel."""
+    query = select(runs.c.id).where(runs.c.owner == owner, runs.c.status.in_(OPEN), runs.c.cancel_requested.is_(True))
+    return list(connection.execute(query).scalars())
 
 
 def get(connection: Connection, run_id: str) -> Run:
@@ -231,7 +241,9 @@ def usage(connection: Connection, run_id: str) -> RunUsage:
 
 
 def _work(row: Any) -> Work:
-    return Work(row.id, row.agent_id, row.conversation_id, row.request, row.background, row.attempt, row.created_at)
+    return Work(
+        row.id, row.agent_id, row.conversation_id, row.request, row.background, row.attempt, row.created_at, row.usage
+    )
 
 
 def _run(row: Any) -> Run:

@@ -16,7 +16,7 @@ from letta_client import APIStatusError, NotFoundError
 from openharness.adapter import AdapterExecutionResult
 
 
-class RunFailed(Exception):  # noqa: N818 - named after what happened
+class RunFailed(Exception):
     """The agent's run did not come to a good end.
 
     `stop_reason` is the server's, or `None` if the stream broke off; `result` is what there was until then.

@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from openharness.adapter import ToolDefinition
 
 _NAMES: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-_ARGUMENT = re.compile(r"^\s+(\w+)(?:\s*\([^)]*\))?:\s*(.+)$", re.MULTILINE)
+_ARGUMENT = re.compile(r"^[ \t]+(\w+)(?:[ \t]*\([^)\n]*\))?:[ \t]*(\S.*)$", re.MULTILINE)
 
 
 def definition_of(function: Callable[..., Any]) -> ToolDefinition:
@@ -27,7 +27,7 @@ def definition_of(function: Callable[..., Any]) -> ToolDefinition:
 
 def _parameters(function: Callable[..., Any], name: str, text: str) -> dict[str, Any]:
     described = dict(_ARGUMENT.findall(text))
-    hints = get_type_hints(function) if inspect.isroutine(function) else {}
+    hints = _hints(function)
     properties: dict[str, Any] = {}
     required: list[str] = []
     for parameter in inspect.signature(function).parameters.values():
@@ -42,6 +42,14 @@ def _parameters(function: Callable[..., Any], name: str, text: str) -> dict[str,
         if parameter.default is parameter.empty:
             required.append(parameter.name)
     return {"type": "object", "properties": properties, "required": required}
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function if inspect.isroutine(function) else type(function).__call__)
+    except NameError:
+        # A name only its author's type checker knows: the schema is then open, and the tool works all the same.
+        return {}
 
 
 def type_schema(hint: Any) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def translated(error: Exception, provider: str, place: str, secret: str | None, 
         if leaf is None:
             _log.error("%s failed in an unknown way", provider, exc_info=error)
             leaf = errors.ModelServerError
-        if started and leaf in (errors.ModelUnreachable, errors.ModelServerError):
+        if started and leaf is errors.ModelUnreachable:
             leaf = errors.ModelCutOff
         if "ended without" in str(error):
             leaf = errors.ModelCutOff if started else errors.ModelEmptyAnswer

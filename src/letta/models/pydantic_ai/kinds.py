@@ -38,8 +38,8 @@ class Kind:
 
     `model` is the pydantic-ai class, `provider` makes its provider from a `Setup`. `http` names the HTTP library the
     SDK takes a client of, None where it has its own transport. `call_id` is what the API accepts as the id of a tool
-    call; `marks_errors` says that it has a place for "this result is an error"; `extra` is the extra of this
-    distribution that brings the SDK.
+    call; `marks_errors` says that it has a place for "this result is an error", `takes_turns` that the user must begin
+    and end the conversation. `extra` is the extra of this distribution that brings the SDK.
     """
 
     model: str
@@ -49,6 +49,7 @@ class Kind:
     call_id: re.Pattern[str] = _ANY_ID
     needs_key: bool = True
     marks_errors: bool = False
+    takes_turns: bool = False
 
 
 def _load(target: str) -> Any:
@@ -117,8 +118,10 @@ KINDS: Mapping[str, Kind] = {
     "openai-responses": Kind("pydantic_ai.models.openai:OpenAIResponsesModel", _openai, needs_key=False),
     "azure": Kind("pydantic_ai.models.openai:OpenAIChatModel", _azure),
     "azure-responses": Kind("pydantic_ai.models.openai:OpenAIResponsesModel", _azure),
-    "google": Kind("pydantic_ai.models.google:GoogleModel", _google, marks_errors=True),
-    "google-vertex": Kind("pydantic_ai.models.google:GoogleModel", _vertex, needs_key=False, marks_errors=True),
+    "google": Kind("pydantic_ai.models.google:GoogleModel", _google, marks_errors=True, takes_turns=True),
+    "google-vertex": Kind(
+        "pydantic_ai.models.google:GoogleModel", _vertex, needs_key=False, marks_errors=True, takes_turns=True
+    ),
     "bedrock": Kind(
         "pydantic_ai.models.bedrock:BedrockConverseModel",
         _bedrock,
@@ -126,9 +129,12 @@ KINDS: Mapping[str, Kind] = {
         extra="bedrock",
         needs_key=False,
         marks_errors=True,
+        takes_turns=True,
     ),
-    "mistral": Kind("pydantic_ai.models.mistral:MistralModel", _mistral, extra="mistral", call_id=_NINE),
-    "cohere": Kind("pydantic_ai.models.cohere:CohereModel", _cohere, http="httpx", extra="cohere"),
+    "mistral": Kind(
+        "pydantic_ai.models.mistral:MistralModel", _mistral, extra="mistral", call_id=_NINE, takes_turns=True
+    ),
+    "cohere": Kind("pydantic_ai.models.cohere:CohereModel", _cohere, http="httpx", extra="cohere", takes_turns=True),
 }
 
 

@@ -35,6 +35,8 @@ from letta.schemas.messages import (
 
 _log = logging.getLogger(__name__)
 _REDACTED = "redacted_thinking"
+_BEGIN = "[The conversation starts earlier.]"
+_CONTINUE = "[Continue.]"
 
 
 def conversation(messages: Sequence[Message], model: Model[Any], provider: str, kind: Kind) -> list[pai.ModelMessage]:
@@ -60,6 +62,10 @@ def conversation(messages: Sequence[Message], model: Model[Any], provider: str, 
                 out[-1] = pai.ModelRequest(parts=[*out[-1].parts, *parts])
             elif parts:
                 out.append(pai.ModelRequest(parts=parts))
+    if not out or (kind.takes_turns and isinstance(out[0], pai.ModelResponse)):
+        out.insert(0, pai.ModelRequest(parts=[pai.UserPromptPart(content=_BEGIN)]))
+    if kind.takes_turns and isinstance(out[-1], pai.ModelResponse):
+        out.append(pai.ModelRequest(parts=[pai.UserPromptPart(content=_CONTINUE)]))
     return out
 
 

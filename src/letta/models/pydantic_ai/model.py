@@ -5,7 +5,7 @@ two message formats are `messages`'.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -67,6 +67,8 @@ class PydanticAIModel:
         api_key: the key; for Bedrock the secret access key, or a bearer token where `access_key` is not given.
         base_url: another address than the provider's own; Azure has no other.
         provider: the name error messages give; None uses the kind.
+        read_seconds: how long the provider may stay silent; None chooses 600 s, or 1800 s on this machine. Bedrock
+            has a transport and a limit of its own.
         tries: how often a call is made, passing errors included, as long as nothing was streamed.
         sleep: waits between tries.
         options: `api_version` (Azure), `project` and `location` (Vertex), `region`, `access_key` and `session_token`
@@ -83,6 +85,7 @@ class PydanticAIModel:
         base_url: str | None = None,
         *,
         provider: str | None = None,
+        read_seconds: float | None = None,
         tries: int = 3,
         sleep: Sleep = asyncio.sleep,
         **options: Any,
@@ -98,7 +101,7 @@ class PydanticAIModel:
         self._place = f"{address.scheme}://{address.netloc.rpartition('@')[2]}" if base_url else self._provider
         self._http = kinds.http_client(
             kind,
-            read_seconds=LOCAL_READ_SECONDS if local else READ_SECONDS,
+            read_seconds=read_seconds or (LOCAL_READ_SECONDS if local else READ_SECONDS),
             connect_seconds=CONNECT_SECONDS,
             trust_env=not local,
             event_hooks={"request": [_note_request], "response": [_note_response]},
@@ -118,7 +121,7 @@ class PydanticAIModel:
         """The models on offer; for Vertex and Bedrock a short list of known ones. Raises letta.errors.ModelError."""
         return await listing.cards(self.kind, self._base_url, self._api_key)
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
         """Yield deltas, then one `Answer`. Raises letta.errors.ModelError."""
         attempts = retrying(
             lambda: self._once(request), tries=self._tries, sleep=self._sleep, adapt=lambda error: False
@@ -127,7 +130,7 @@ class PydanticAIModel:
             async for event in events:
                 yield event
 
-    async def _once(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+    async def _once(self, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
         started = False
         try:
             async with aclosing(self._events(request)) as events:
@@ -139,7 +142,7 @@ class PydanticAIModel:
         except Exception as error:  # pydantic-ai and every SDK below it have their own; `translated` logs unknown ones
             raise translated(error, self._provider, self._place, self._api_key, started=started) from error
 
-    async def _events(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+    async def _events(self, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
         model = self._model(request.model)
         provider = names.provider_of(request.handle)
         history = conversation(request.messages, model, provider, self._row)
@@ -193,7 +196,7 @@ class PydanticAIModel:
         )
 
 
-async def _deltas(stream: StreamedResponse, renamed: Mapping[str, str]) -> AsyncGenerator[ModelEvent, None]:
+async def _deltas(stream: StreamedResponse, renamed: Mapping[str, str]) -> AsyncGenerator[ModelEvent]:
     """The events of a stream as ours. Kinds of events that are not known are passed over: the parts hold the answer."""
     calls: dict[int, int] = {}
     silent: dict[int, pai.ToolCallPart] = {}

@@ -10,6 +10,7 @@ from typing import Any, cast, get_args
 from pydantic_ai.messages import InstructionPart
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.output import OutputObjectDefinition
+from pydantic_ai.profiles.openai import SAMPLING_PARAMS
 from pydantic_ai.settings import ModelSettings, ThinkingEffort
 from pydantic_ai.tools import ToolDefinition
 
@@ -52,8 +53,6 @@ def settings(request: ModelRequest, model: Model[Any], kind: str) -> ModelSettin
         "temperature": parameters.temperature,
         **_thinking(parameters, kind),
     }
-    if parameters.temperature is not None and _reasons(model.profile, parameters):
-        del found["temperature"]
     if request.tools:
         found["parallel_tool_calls"] = (
             None if kind.startswith(("google", "bedrock", "cohere")) else parameters.parallel_tool_calls
@@ -66,6 +65,8 @@ def settings(request: ModelRequest, model: Model[Any], kind: str) -> ModelSettin
     if kind not in ("bedrock", "cohere", "mistral"):
         found["max_retries"] = 0
     found |= _extra(parameters.extra)
+    if _reasons(model.profile, parameters):
+        found = {name: value for name, value in found.items() if name not in SAMPLING_PARAMS}
     return cast(ModelSettings, {name: value for name, value in found.items() if value is not None})
 
 

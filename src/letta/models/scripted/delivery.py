@@ -21,7 +21,7 @@ SEND = "send_message"
 # When some call is required and none is needed, one that changes nothing is made if there is one.
 _HARMLESS = ("memory_finish_edits", SEARCH)
 _HEARTBEAT = "request_heartbeat"
-_DEMAND = re.compile(r"\b(?:must|required?|requires|need to)\b", re.IGNORECASE)
+_DEMAND = re.compile(r"\b(?:must|required?|requires|need to|cannot end)\b", re.IGNORECASE)
 _TOOL_NAME = re.compile(r"[\w.-]*\w")
 _THOUGHTS = ("thinking", "inner_thoughts")
 

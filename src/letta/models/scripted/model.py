@@ -8,7 +8,8 @@ import asyncio
 import inspect
 import re
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import aclosing
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, Literal
@@ -70,13 +71,14 @@ class ScriptedModel:
         step = self._script.popleft() if self._script else answer(request)
         await asyncio.sleep(self._latency)
         writer = _Writer(request)
-        async for item in _items(step, request):
-            for number, event in enumerate(writer.write(item), 1):
-                yield event
-                if number % _YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
-            if writer.full:
-                break
+        async with aclosing(_items(step, request)) as items:
+            async for item in items:
+                for number, event in enumerate(writer.write(item), 1):
+                    yield event
+                    if number % _YIELD_EVERY == 0:
+                        await asyncio.sleep(0)
+                if writer.full:
+                    break
         yield writer.answer()
 
     async def list_models(self) -> list[ModelCard]:
@@ -87,7 +89,7 @@ class ScriptedModel:
         """Nothing is open."""
 
 
-async def _items(step: Step, request: ModelRequest) -> AsyncIterator[str | Call | Think]:
+async def _items(step: Step, request: ModelRequest) -> AsyncGenerator[str | Call | Think]:
     """The texts, calls and thoughts of a step, waiting and raising on the way as it says."""
     if isinstance(step, BaseException):
         raise step

@@ -25,7 +25,7 @@ _VALUE = re.compile(r"<value>\n?(.*?)\n?</value>", re.DOTALL)
 _ABOUT = re.compile(r"<(description|metadata)>.*?</\1>", re.DOTALL)
 _READ_ONLY = re.compile(r"read_only\s*[=:]\s*true", re.IGNORECASE)
 _NUMBERED = re.compile(r"^\s*\d+→ ?", re.MULTILINE)
-_BANNER = re.compile(r"^# NOTE: Line numbers.*\n?", re.MULTILINE)
+_BANNER = re.compile(r"^# (?:NOTE: )?Line numbers.*\n?", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,9 @@ class Turn:
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        return next((read_blocks(part) for part in self.request.system if "<memory_blocks>" in part), ())
+        # The instructions may mention the element before the section that holds it.
+        found = (read_blocks(part) for part in self.request.system if "</memory_blocks>" in part)
+        return next((blocks for blocks in found if blocks), ())
 
     @cached_property
     def earlier(self) -> list[str]:
@@ -99,7 +101,7 @@ def _follow(turn: Turn, message: Message) -> None:
 def spoken(message: Message) -> str | None:
     """What the user said in a message of role `user`; None when the server speaks in the user's place."""
     text = message.text
-    if text.startswith(_SERVER_NOTE):
+    if text.startswith(_SERVER_NOTE) or (message.data or {}).get("nudge"):
         return None
     if text.startswith("{"):
         envelope = _object(text)

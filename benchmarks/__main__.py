@@ -1,0 +1,1 @@
+"""`python -m benchmarks [GROUP ...]`: measure everything, or the groups named, and print the tables."""

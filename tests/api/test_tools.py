@@ -1,0 +1,141 @@
+"""`/v1/tools`."""
+
+from typing import Any
+
+import pytest
+from tests.serving import Served
+
+UNKNOWN = "tool-00000000-0000-4000-8000-000000000000"
+SOURCE = {"source_code": "def roll() -> int:\n    '''Roll.'''\n    return 4\n"}
+
+
+async def named(served: Served, name: str) -> dict[str, Any]:
+    [tool] = (await served.http.get("/v1/tools/", params={"name": name})).json()
+    found: dict[str, Any] = tool
+    return found
+
+
+async def test_the_built_in_tools_are_listed_counted_and_read(served: Served) -> None:
+    tools = (await served.http.get("/v1/tools/", params={"order": "asc"})).json()
+    assert {"send_message", "conversation_search", "memory_insert"} <= {tool["name"] for tool in tools}
+    assert (await served.http.get("/v1/tools/count")).json() == len(tools)
+    assert (await served.http.get(f"/v1/tools/{tools[0]['id']}")).json() == tools[0]
+    page = await served.http.get("/v1/tools/", params={"order": "asc", "limit": 2, "after": tools[0]["id"]})
+    assert page.json() == tools[1:3]
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"name": "send_message"}, {"send_message"}),
+        ({"names": ["send_message", "memory_insert"]}, {"send_message", "memory_insert"}),
+        ({"search": "SEND_mess"}, {"send_message"}),
+        (
+            {"tool_types": "letta_core", "exclude_tool_types": "letta_memory_core"},
+            {"send_message", "conversation_search"},
+        ),
+        ({"tool_types": ["custom"]}, set()),
+        ({"tool_types": ["custom"], "return_only_letta_tools": True}, set()),
+        ({"tool_ids": [UNKNOWN]}, set()),
+    ],
+)
+async def test_a_filter_finds_what_it_says(served: Served, params: dict[str, Any], expected: set[str]) -> None:
+    found = (await served.http.get("/v1/tools/", params=params)).json()
+    assert {tool["name"] for tool in found} == expected
+    assert (await served.http.get("/v1/tools/count", params=params)).json() == len(expected)
+
+
+async def test_our_own_tools_are_those_of_a_letta_type(served: Served) -> None:
+    own = await served.http.get("/v1/tools/count", params={"return_only_letta_tools": True})
+    assert own.json() == (await served.http.get("/v1/tools/count")).json() > 0
+
+
+async def test_a_search_answers_tools_with_scores_and_ranks(served: Served) -> None:
+    found = (await served.http.post("/v1/tools/search", json={"query": "memory insert", "limit": 1})).json()
+    assert found == [
+        {
+            "tool": await named(served, "memory_insert"),
+            "combined_score": 1.0,
+            "embedded_text": None,
+            "fts_rank": 1,
+            "vector_rank": None,
+        }
+    ]
+
+
+async def test_what_a_person_may_set_on_a_built_in_tool_is_kept(served: Served) -> None:
+    tool = await named(served, "send_message")
+    changes = {"description": "Talk", "return_char_limit": 99, "tags": ["mine"], "default_requires_approval": True}
+    answer = await served.http.patch(f"/v1/tools/{tool['id']}", json={**changes, "metadata_": {"a": 1}})
+    assert answer.json() == {**tool, **changes, "metadata_": {"a": 1}}
+    cleared = await served.http.patch(f"/v1/tools/{tool['id']}", json={"tags": None, "metadata_": None})
+    assert cleared.json() == {**tool, **changes, "tags": []}
+
+
+@pytest.mark.parametrize(
+    "change", [{"source_code": "x"}, {"json_schema": {"name": "y"}}, {"name": "z"}, {"source_type": "typescript"}]
+)
+async def test_name_and_source_of_a_built_in_tool_stay(served: Served, change: dict[str, Any]) -> None:
+    tool = await named(served, "send_message")
+    answer = await served.http.patch(f"/v1/tools/{tool['id']}", json={**change, "description": "Talk"})
+    assert answer.status_code == 400
+    assert f"{next(iter(change))}: send_message is a letta_core tool" in answer.json()["detail"]
+    assert await named(served, "send_message") == tool
+
+
+async def test_sending_a_built_in_tool_back_unchanged_is_fine(served: Served) -> None:
+    tool = await named(served, "send_message")
+    answer = await served.http.patch(f"/v1/tools/{tool['id']}", json=tool)
+    assert (answer.status_code, answer.json()) == (200, tool)
+
+
+async def test_a_built_in_tool_cannot_be_deleted(served: Served) -> None:
+    tool = await named(served, "send_message")
+    answer = await served.http.delete(f"/v1/tools/{tool['id']}")
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith("INVALID_ARGUMENT: send_message is a letta_core tool")
+    assert await named(served, "send_message") == tool
+
+
+async def test_base_tools_are_answered_by_name_and_keep_their_ids(served: Served) -> None:
+    before = {tool["name"]: tool["id"] for tool in (await served.http.get("/v1/tools/")).json()}
+    tools = (await served.http.post("/v1/tools/add-base-tools")).json()
+    assert [tool["name"] for tool in tools] == sorted(before)
+    assert {tool["name"]: tool["id"] for tool in tools} == before
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body"),
+    [
+        ("POST", "", SOURCE),
+        ("PUT", "", SOURCE),
+        ("POST", "/run", {**SOURCE, "args": {}}),
+        ("POST", "/search", {"query": "x", "search_mode": "vector"}),
+    ],
+)
+async def test_what_is_not_built_says_so_and_need_not_be_repeated(
+    served: Served, verb: str, path: str, body: dict[str, Any]
+) -> None:
+    answer = await served.http.request(verb, f"/v1/tools{path}", json=body)
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (501, "false")
+    assert "not built yet" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body", "status", "detail"),
+    [
+        ("GET", f"/{UNKNOWN}", None, 404, f"tool {UNKNOWN} not found"),
+        ("PATCH", f"/{UNKNOWN}", {"description": "x"}, 404, f"tool {UNKNOWN} not found"),
+        ("DELETE", f"/{UNKNOWN}", None, 404, f"tool {UNKNOWN} not found"),
+        ("GET", "/tool-1", None, 422, "tool_id: String should match pattern"),
+        ("GET", "?tool_types=unheard", None, 422, "tool_types.0: Input should be 'custom', 'letta_core'"),
+        ("POST", "", {"description": "x"}, 422, "source_code: Field required"),
+        ("POST", "/search", {"limit": 0}, 422, "limit: Input should be greater than or equal to 1"),
+        ("GET", f"?after={UNKNOWN}", None, 404, f"cursor '{UNKNOWN}' not found"),
+    ],
+)
+async def test_a_bad_request_is_told_what_is_wrong(
+    served: Served, verb: str, path: str, body: dict[str, Any] | None, status: int, detail: str
+) -> None:
+    answer = await served.http.request(verb, f"/v1/tools{path}", json=body)
+    assert (answer.status_code, detail in answer.json()["detail"]) == (status, True), answer.text
