@@ -1,6 +1,5 @@
 """What one step costs, and how much later its first token comes: ours and the floor's, by size of the context."""
 
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ _WARM_UP = 2
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Who is asked, in which form. `programs` are those whose CPU counts."""
+    """Who is asked, and in which form; the CPU of `program` is what counts."""
 
     connection: Connection
     program: Program
@@ -84,10 +83,10 @@ def _direct(context: int) -> dict[str, object]:
     return {"model": ANSWER, "stream": True, "messages": [{"role": "user", "content": text} for text in texts]}
 
 
-async def measure(target: Target, steps: int) -> Cost:
+async def measure(target: Target, steps: int, warm_up: int = _WARM_UP) -> Cost:
     """The cost of one step, over `steps` of them after a warm-up."""
     data = orjson.dumps(target.body)
-    for _ in range(_WARM_UP):
+    for _ in range(warm_up):
         warm = await target.connection.send("POST", target.path, data)
         if warm.status != 200:
             raise RuntimeError(f"{target.path} answered {warm.status}: {warm.body[:500]!r}")
@@ -122,8 +121,3 @@ def _rows(context: int, costs: dict[str, list[Cost]]) -> list[Row]:
             max(0.0, typical("floor", "first") - direct),
         ),
     ]
-
-
-def ratio_of(ours: Sequence[Cost], other: Sequence[Cost]) -> tuple[float, float]:
-    """The typical CPU of two lists of costs."""
-    return middle([cost.cpu for cost in ours]), middle([cost.cpu for cost in other])

@@ -28,6 +28,7 @@ DISTRIBUTIONS = {
 """What each distribution imports of our three and of the official client."""
 
 LAZY_LOADERS = {
+    "letta": "the official client takes most of a second to import, and the server does not need it",
     "letta.models.registry": "providers are loaded when the first of their handles is used",
     "letta.models.pydantic_ai.kinds": "provider libraries are large, and some are optional",
     "letta.store.database": "Alembic is needed on the first start and after an upgrade only",
@@ -49,9 +50,6 @@ ONLY_IN = {
 """Libraries that one part of the code knows, and no other. `letta.store.tables` counts as SQL."""
 
 SQL_OUTSIDE_THE_STORE = {
-    ("letta.runtime.commit", "sqlalchemy.update"): "the positions of a step's messages",
-    ("letta.runtime.commit", "letta.store.tables.conversations"): "the same",
-    ("letta.runtime.commit", "execute"): "the same",
     ("letta.runtime.creation", "letta.store.tables.agents"): "the names of the columns of an agent",
     ("letta.runtime.runner", "sqlalchemy.exc.IntegrityError"): "another process runs this conversation",
 }

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
@@ -39,6 +39,7 @@ from letta.runtime.loop import Means
 from letta.runtime.runner import Runner
 from letta.settings import Settings
 from letta.store.database import Database, SQLiteDatabase, open_database
+from letta.store.lock import lock_database
 from letta.store.vault import open_vault
 from letta.tools import builtin
 from letta.version import __version__
@@ -67,13 +68,18 @@ async def open_server(settings: Settings, environment: Mapping[str, str], script
     `environment` is where providers are looked for. `scripted` stands in for the built-in model (tests).
 
     Raises:
+        letta.errors.Conflict: another process has the SQLite file open.
         letta.errors.InvalidRequest: unusable settings, or a database of a newer version.
         letta.errors.StoreUnavailable: the database does not answer.
     """
-    database = await open_database(
-        settings.resolved_database_url, synchronous=settings.sqlite_synchronous, pool=settings.database_pool
-    )
-    try:
+    async with AsyncExitStack() as undo:
+        held = lock_database(settings.resolved_database_url)
+        if held is not None:
+            undo.callback(held.release)
+        database = await open_database(
+            settings.resolved_database_url, synchronous=settings.sqlite_synchronous, pool=settings.database_pool
+        )
+        undo.push_async_callback(database.close)
         await database.write(builtin.install)
         passphrase = settings.encryption_key.get_secret_value() if settings.encryption_key else None
         vault = await asyncio.to_thread(open_vault, settings.data_dir, passphrase)
@@ -90,12 +96,9 @@ async def open_server(settings: Settings, environment: Mapping[str, str], script
         registry.set_byok(await load_byok(database, vault))
         runner = _runner(settings, database, registry)
         await runner.open()
-    except BaseException:
-        await database.close()
-        raise
-    return Server(
-        settings, database, vault, registry, runner, Agents(database, registry, vault, settings.default_embedding)
-    )
+        undo.pop_all()
+    made = Agents(database, registry, vault, settings.default_embedding)
+    return Server(settings, database, vault, registry, runner, made, held)
 
 
 def _runner(settings: Settings, database: Database, registry: Registry) -> Runner:
@@ -108,6 +111,8 @@ async def close_server(server: Server) -> None:
     await server.runner.close()
     await server.registry.aclose()
     await server.database.close()
+    if server.lock is not None:
+        server.lock.release()
 
 
 async def _look_around(server: Server) -> None:

@@ -7,7 +7,7 @@ from tests.serving import Served
 
 UNKNOWN = "block-00000000-0000-4000-8000-000000000000"
 NOBODY = "identity-00000000-0000-4000-8000-000000000000"
-MOST = {
+MOST: dict[str, Any] = {
     "description": None, "limit": 100_000, "read_only": False, "tags": [], "metadata": None, "hidden": False,
     "is_template": False, "template_name": None, "name": None, "template_id": None, "base_template_id": None,
     "deployment_id": None, "entity_id": None, "preserve_on_migration": False, "project_id": None,
@@ -58,7 +58,7 @@ async def test_blocks_are_found_by_label_name_tags_identity_and_number_of_agents
     identity = {"identifier_key": "u-1", "name": "Ada", "identity_type": "user", "block_ids": [other["id"]]}
     identity_id = (await served.http.post("/v1/identities/", json=identity)).json()["id"]
     await served.agent(block_ids=[mine["id"]])
-    for params, expected in (
+    cases: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
         ({"label": "mine"}, [mine]),
         ({"name": "starter"}, [mine]),
         ({"tags": ["x", "y"], "match_all_tags": True}, [other]),
@@ -66,7 +66,8 @@ async def test_blocks_are_found_by_label_name_tags_identity_and_number_of_agents
         ({"identifier_keys": ["u-1", "u-2"]}, [other]),
         ({"connected_to_agents_count_eq": [1]}, [mine]),
         ({"label_search": "THE", "value_search": "bob"}, [other]),
-    ):
+    ]
+    for params, expected in cases:
         assert (await served.http.get("/v1/blocks/", params=params)).json() == expected, params
 
 

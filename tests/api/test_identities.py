@@ -56,7 +56,7 @@ async def test_identities_are_listed_newest_first_in_pages_and_by_filters(served
     identities = [await made(served, identifier_key=f"user-{number}", name=f"Name {number}") for number in range(4)]
     newest_first = identities[::-1]
     assert (await served.http.get("/v1/identities/")).json() == newest_first
-    for params, expected in (
+    cases: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
         ({"limit": 2}, newest_first[:2]),
         ({"limit": 2, "after": newest_first[1]["id"]}, newest_first[2:]),
         ({"limit": 2, "before": newest_first[3]["id"]}, newest_first[1:3]),
@@ -65,7 +65,8 @@ async def test_identities_are_listed_newest_first_in_pages_and_by_filters(served
         ({"identifier_key": "user-3"}, [identities[3]]),
         ({"identity_type": "org"}, []),
         ({"project_id": "none"}, []),
-    ):
+    ]
+    for params, expected in cases:
         assert (await served.http.get("/v1/identities/", params=params)).json() == expected, params
 
 

@@ -30,10 +30,8 @@ async def test_the_built_in_tools_are_listed_counted_and_read(served: Served) ->
         ({"name": "send_message"}, {"send_message"}),
         ({"names": ["send_message", "memory_insert"]}, {"send_message", "memory_insert"}),
         ({"search": "SEND_mess"}, {"send_message"}),
-        (
-            {"tool_types": "letta_core", "exclude_tool_types": "letta_memory_core"},
-            {"send_message", "conversation_search"},
-        ),
+        ({"search": "mess", "tool_types": ["letta_core", "custom"]}, {"send_message"}),
+        ({"search": "mess", "exclude_tool_types": ["letta_core"]}, set()),
         ({"tool_types": ["custom"]}, set()),
         ({"tool_types": ["custom"], "return_only_letta_tools": True}, set()),
         ({"tool_ids": [UNKNOWN]}, set()),

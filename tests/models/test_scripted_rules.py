@@ -172,7 +172,9 @@ def test_a_read_only_block_is_left_alone() -> None:
 
 
 def test_blocks_are_found_behind_instructions_that_mention_them() -> None:
-    asked = replace(request(user("What is my name?")), system=("Your <memory_blocks> matter.", PROMPT.format(human="Name: Bob")))
+    asked = replace(
+        request(user("What is my name?")), system=("Your <memory_blocks> matter.", PROMPT.format(human="Name: Bob"))
+    )
     assert text_of(asked) == "Your name is Bob."
 
 

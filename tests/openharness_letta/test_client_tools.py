@@ -222,7 +222,7 @@ async def test_waiting_call_is_decided_later(
     paused = await adapter.execute(ExecuteRequest(message=message, agent_id=agent_id))
     [waiting] = paused.metadata["pending_approvals"]
     assert (paused.output, paused.metadata["stop_reason"]) == ("", "requires_approval")
-    assert (waiting["name"], waiting["input"]) == ("memory_insert", {"n": 1})
+    assert waiting == {"id": waiting["id"], "name": "memory_insert", "input": {"n": 1}}
     with pytest.raises(ValueError, match=f"waits for {waiting['id']}"):
         await adapter.answer_approvals(agent_id, {"another": True})
     result = await adapter.answer_approvals(agent_id, {waiting["id"]: decision})

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.openharness_letta.wire_server import WireServer
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {
@@ -36,7 +37,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return built
 
 
-def installed(environment: Path, *wheels: Path) -> set[str]:
+def installed(environment: Path, *wheels: Path | str) -> set[str]:
     """Install wheels and what they need into a new environment; answers the distributions in it."""
     python = environment / "bin" / "python"
     subprocess.run([uv(), "venv", "--quiet", "--python", sys.executable, str(environment)], check=True)
@@ -76,6 +77,20 @@ def test_adapter_installs_with_openharness_and_letta_client_and_nothing_of_the_s
     assert prints(tmp_path / "env", code) == "letta 0.1.0 True"
     requires = "from importlib.metadata import requires; print(sorted(requires('openharness-letta')))"
     assert prints(tmp_path / "env", requires) == "['letta-client<2,>=1.2', 'openharness>=0.1.0']"
+
+
+def test_adapter_works_with_the_oldest_letta_client_it_allows(
+    wheels: dict[str, Path], server: WireServer, tmp_path: Path
+) -> None:
+    installed(tmp_path / "env", wheels["openharness-letta"], wheels["openharness"], "letta-client==1.2.0")
+    server.plans["What is open for Ann?"] = [
+        {"call": "open_tickets", "args": {"customer": "Ann"}},
+        "The printer burns.",
+    ]
+    command = [str(tmp_path / "env" / "bin" / "python"), str(ROOT / "docs_src" / "openharness" / "letta_tools.py")]
+    environment = {**os.environ, "LETTA_BASE_URL": server.base_url}
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    assert ran.stdout.splitlines()[1] == "The printer burns."
 
 
 def test_server_installs_without_openharness(wheels: dict[str, Path], tmp_path: Path) -> None:

@@ -208,8 +208,9 @@ async def test_named_tools_must_be_the_agents(server: WireServer, adapter: Letta
 
 @pytest.mark.parametrize("unknown", [UNKNOWN, "garbage"])
 async def test_unknown_agent_is_an_error_that_names_it(adapter: LettaAdapter, unknown: str) -> None:
-    with pytest.raises(Exception, match=f"Agent {unknown}"):
-        await adapter.execute(ExecuteRequest(message="hi", agent_id=unknown))
+    for message in ("hi", ""):
+        with pytest.raises(Exception, match=f"Agent {unknown}"):
+            await adapter.execute(ExecuteRequest(message=message, agent_id=unknown))
     [event] = await streamed(adapter, "hi", unknown)
     assert isinstance(event, ErrorEvent)
     assert unknown in event.message
@@ -283,6 +284,14 @@ async def test_server_that_cannot_be_reached_is_named(server: WireServer) -> Non
         [event] = await streamed(adapter, "hi", UNKNOWN)
         assert isinstance(event, ErrorEvent)
         assert "cannot be reached" in event.message
+
+
+async def test_silent_server_is_an_error_after_the_timeout(server: WireServer, agent_id: str) -> None:
+    async with LettaAdapter(base_url=server.base_url, timeout=0.2) as adapter:
+        events = await streamed(adapter, script(["First.", {"gate": True}, "Last."]), agent_id)
+    assert [event.type for event in events] == ["text", "error"]
+    assert isinstance(events[-1], ErrorEvent)
+    assert "ReadTimeout" in events[-1].message
 
 
 async def test_error_inside_the_stream_is_one_error_event(adapter: LettaAdapter, agent_id: str) -> None:

@@ -439,5 +439,7 @@ def tool_return(given: Json) -> str:
 def wire_server() -> Iterator[WireServer]:
     server = WireServer()
     with serving(server.app()) as server.base_url:
-        yield server
-        server.gate.set()
+        try:
+            yield server
+        finally:
+            server.gate.set()

@@ -1,15 +1,18 @@
-"""Rows for tests of stores, made with the store's own functions. Every value can be given; none matters otherwise."""
+"""Rows for tests of stores, made with the store's own functions where there is one.
+
+Every value can be given; none matters otherwise.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert
 
 from letta.schemas.blocks import Block, CreateBlock
 from letta.schemas.common import new_id
 from letta.schemas.messages import Message, Part, Role, TextPart
-from letta.store import agents, blocks, conversations, messages, runs, steps
-from letta.store.runs import Work
+from letta.store import agents, blocks, conversations, messages, steps
+from letta.store.tables import runs as run_rows
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -46,15 +49,23 @@ def a_block(connection: Connection, /, label: str = "human", value: str = "Name:
 def a_run(connection: Connection, agent_id: str, *, seconds: float = 0, **values: Any) -> str:
     """A run that ended well unless `values` (columns) say otherwise. Answers its id."""
     run_id = new_id("run")
-    request = values.pop("request", {"messages": [{"role": "user", "content": "hello"}]})
-    background = values.pop("background", False)
-    work = Work(run_id, agent_id, values.pop("conversation_id", agent_id), request, background, 1, at(seconds))
-    status = values.pop("status", "completed")
-    runs.accept(connection, work, owner="a process", running=status != "created", metadata={"run_type": "send_message"})
-    if status == "created":
-        return run_id
-    ended = {"stop_reason": "end_turn", "completed_at": at(seconds + 1)} if status != "running" else {}
-    runs.fence(connection, run_id, 1, {"status": status, **ended, **values})
+    ended = values.get("status", "completed") not in ("created", "running")
+    row = {
+        "id": run_id,
+        "agent_id": agent_id,
+        "conversation_id": agent_id,
+        "status": "completed",
+        "stop_reason": "end_turn" if ended else None,
+        "background": False,
+        "request": {"messages": [{"role": "user", "content": "hello"}]},
+        "metadata": {"run_type": "send_message"},
+        "attempt": 1,
+        "cancel_requested": False,
+        "created_at": at(seconds),
+        "completed_at": at(seconds + 1) if ended else None,
+        **values,
+    }
+    connection.execute(insert(run_rows), row)
     return run_id
 
 

@@ -15,8 +15,10 @@ from letta.api.context import (
     paging,
     reply,
 )
+from letta.api.wire import to_wire
 from letta.errors import NotBuilt
 from letta.runtime.context_report import context_report
+from letta.runtime.creation import attach_with_rules, set_approval
 from letta.runtime.prompts import current_prompt
 from letta.schemas.agents import (
     AgentInclude,
@@ -31,6 +33,7 @@ from letta.schemas.agents import (
     UpdateAgent,
 )
 from letta.schemas.blocks import Block, UpdateBlock
+from letta.schemas.messages import Message
 from letta.schemas.runs import StopReason
 from letta.schemas.tools import Tool, ToolApproval
 from letta.store import agents, blocks, conversations, identities, messages, runs, tools
@@ -102,7 +105,7 @@ def _conditions(body: AgentSearch) -> AgentFilter:
 
 @router.post("", response_model=AgentState)
 async def create_agent(parts: Parts, body: CreateAgent) -> Response:
-    return reply(await with_secrets(parts, await parts.agents.create(body)))
+    return reply(await completed(parts, await parts.agents.create(body)))
 
 
 @router.get("", response_model=list[AgentState])
@@ -141,7 +144,7 @@ async def retrieve_agent(parts: Parts, agent_id: AgentId, include: Included) -> 
 
 @router.patch("/{agent_id}", response_model=AgentState)
 async def update_agent(parts: Parts, agent_id: AgentId, body: UpdateAgent) -> Response:
-    return reply(await with_secrets(parts, await parts.agents.update(agent_id, body)))
+    return reply(await completed(parts, await parts.agents.update(agent_id, body)))
 
 
 @router.delete("/{agent_id}", response_model=dict[str, Any])
@@ -232,7 +235,7 @@ async def list_agent_tools(
 
 @router.patch("/{agent_id}/tools/attach/{tool_id}", response_model=AgentState)
 async def attach_tool(parts: Parts, agent_id: AgentId, tool_id: ToolId) -> Response:
-    return await _attached(parts, agent_id, tools.attach, tool_id)
+    return await _attached(parts, agent_id, attach_with_rules, tool_id)
 
 
 @router.patch("/{agent_id}/tools/detach/{tool_id}", response_model=AgentState)
@@ -242,7 +245,9 @@ async def detach_tool(parts: Parts, agent_id: AgentId, tool_id: ToolId) -> Respo
 
 @router.patch("/{agent_id}/tools/approval/{tool_name}", response_model=AgentState)
 async def update_tool_approval(parts: Parts, agent_id: AgentId, tool_name: str, body: ToolApproval) -> Response:
-    raise NotBuilt("asking a person before a tool runs is not built yet")
+    """Let calls of this tool wait for a person's approval, or no longer."""
+    await parts.database.write(set_approval, agent_id, tool_name, required=body.requires_approval)
+    return reply(await full_state(parts, agent_id, agents.RELATIONS))
 
 
 @router.post("/{agent_id}/tools/{tool_name}/run", response_model=dict[str, Any])
@@ -266,24 +271,28 @@ async def detach_identity(parts: Parts, agent_id: AgentId, identity_id: Identity
 
 
 async def full_state(parts: Server, agent_id: str, include: frozenset[str]) -> AgentState:
-    """The agent with the relations asked for, its secrets' names and the messages in its window."""
-    state = await parts.database.read(_with_window, agent_id, include)
-    return await with_secrets(parts, state) if "agent.secrets" in include else state
+    """The agent with the relations asked for, and what `completed` adds."""
+    return await completed(parts, await parts.database.read(agents.get, agent_id, include), include)
 
 
-async def with_secrets(parts: Server, state: AgentState) -> AgentState:
-    """The agent with the names of its secrets; their values stay hidden."""
-    kept = parts.vault.open(await parts.database.read(agents.secrets, state.id))
-    state.secrets = [AgentSecret(agent_id=state.id, key=key, value=HIDDEN) for key in sorted(kept)]
-    state.tool_exec_environment_variables = state.secrets
+async def completed(parts: Server, state: AgentState, include: frozenset[str] = agents.RELATIONS) -> AgentState:
+    """The agent with the messages in its window and the names of its secrets; their values stay hidden."""
+    state.message_ids, locked, pending = await parts.database.read(_window_and_secrets, state.id)
+    if pending is not None and ("agent.pending_approval" in include or include == agents.RELATIONS):
+        state.pending_approval = next(
+            wire for wire in to_wire(pending) if wire["message_type"] == "approval_request_message"
+        )
+    if "agent.secrets" in include:
+        kept = parts.vault.open(locked)
+        state.secrets = [AgentSecret(agent_id=state.id, key=key, value=HIDDEN) for key in sorted(kept)]
+        state.tool_exec_environment_variables = state.secrets
     return state
 
 
-def _with_window(connection: Any, agent_id: str, include: frozenset[str]) -> AgentState:
-    state = agents.get(connection, agent_id, include)
+def _window_and_secrets(connection: Any, agent_id: str) -> tuple[list[str], bytes | None, Message | None]:
     thread = conversations.thread(connection, agent_id)
-    state.message_ids = messages.ids_in_window(connection, thread)
-    return state
+    pending = messages.get(connection, thread.pending_message_id) if thread.pending_message_id else None
+    return messages.ids_in_window(connection, thread), agents.secrets(connection, agent_id), pending
 
 
 def _open_runs(connection: Any, agent_id: str) -> list[str]:
@@ -311,4 +320,4 @@ async def _attached(parts: Server, agent_id: str, change: Any, other_id: str) ->
         change(connection, agent_id, other_id)
         return agents.get(connection, agent_id)
 
-    return reply(await with_secrets(parts, await parts.database.write(apply)))
+    return reply(await completed(parts, await parts.database.write(apply)))

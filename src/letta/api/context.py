@@ -16,6 +16,7 @@ from letta.runtime.runner import Runner
 from letta.schemas.common import Prefix, id_pattern
 from letta.settings import Settings
 from letta.store.database import Database
+from letta.store.lock import FileLock
 from letta.store.vault import Vault
 
 
@@ -29,6 +30,7 @@ class Server:
     registry: Registry
     runner: Runner
     agents: Agents
+    lock: FileLock | None = None
 
 
 def _server(request: Request) -> Server:

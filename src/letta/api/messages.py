@@ -10,6 +10,7 @@ from letta.api.context import AgentId, MessageId, Page, Parts, Server, paging, r
 from letta.api.wire import WireOptions, all_to_wire, to_wire
 from letta.errors import Conflict, InvalidValue, NotAllowed, NotBuilt
 from letta.memory.window import is_prompt
+from letta.runtime.commit import close_pending
 from letta.runtime.prompts import current_prompt
 from letta.runtime.runner import Running
 from letta.schemas import wire_messages
@@ -52,13 +53,15 @@ async def send_message_async(parts: Parts, agent_id: AgentId, body: SendRequest)
 
 @router.post("/agents/{agent_id}/messages/cancel", response_model=dict[str, Literal["cancelled", "failed"]])
 async def cancel_messages(parts: Parts, agent_id: AgentId, body: CancelRuns | None = None) -> Response:
-    """Cancel the runs named, or all that are active."""
+    """Cancel the runs named, or all that are active, and close calls that wait for an approval."""
     wanted = body.run_ids if body else None
     open_runs = await parts.database.read(runs.open_ids, None, agent_id)
     chosen = [run_id for run_id in open_runs if wanted is None or run_id in wanted]
-    if not chosen:
+    waited = await parts.database.write(close_pending, agent_id)
+    if not chosen and waited is None:
         raise Conflict("No active runs to cancel")
-    return reply(await parts.runner.cancel(chosen))
+    cancelled = await parts.runner.cancel(chosen) if chosen else {}
+    return reply(({waited: "cancelled"} if waited else {}) | cancelled)
 
 
 @router.get("/agents/{agent_id}/messages", response_model=list[wire_messages.Message])
@@ -139,12 +142,9 @@ async def _filled(parts: Server, message: Message) -> Message:
 
 def refuse_unbuilt(body: SendRequest) -> None:
     """Raises letta.errors.NotBuilt for what this version cannot do, before anything is stored."""
-    for name in ("client_tools", "return_logprobs", "return_token_ids", "top_logprobs"):
+    for name in ("return_logprobs", "return_token_ids", "top_logprobs"):
         if getattr(body, name):
             raise NotBuilt(f"{name} is not built yet")
-    for number, item in enumerate(body.inputs()):
-        if item.type != "message":
-            raise NotBuilt(f"messages.{number}: answering approvals and client-side tools is not built yet")
 
 
 def wire_options(body: SendRequest) -> WireOptions:

@@ -70,6 +70,9 @@ def describe(app: FastAPI) -> None:
 
 def _complete(document: dict[str, Any]) -> None:
     components = document["components"]
+    # FastAPI's own form of a 422: ours has one text.
+    for unused in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(unused, None)
     components["schemas"].update(_schemas())
     components["responses"] = {
         status: {"description": text, "content": {"application/json": {"schema": _reference(model.__name__)}}}

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from letta.api.context import Page, Paging, Parts, ProviderId, Server, reply
 from letta.errors import InvalidRequest, InvalidValue, NotFound
 from letta.models.provider import ProviderConfig, provider_type
-from letta.models.registry import KINDS, Registry, kind_of
+from letta.models.registry import KINDS, Registry
 from letta.schemas.llm_config import ProviderCategory
 from letta.schemas.providers import CheckProvider, CreateProvider, Provider, ProviderType, UpdateProvider
 from letta.store import providers
@@ -41,18 +41,14 @@ _turns: WeakKeyDictionary[Registry, asyncio.Lock] = WeakKeyDictionary()
 async def load_byok(database: Database, vault: Vault) -> list[ProviderConfig]:
     """The providers added through the API, ready for `Registry.set_byok`.
 
-    One that this version cannot use, or whose key another encryption key locked, is logged and left out: it must not
-    keep the server from starting.
+    One whose secrets another encryption key locked is logged and left out: it must not keep the server from starting.
     """
     found: list[ProviderConfig] = []
     for stored in await database.read(providers.list_all):
         try:
-            config = _config(stored.shown, vault.open(stored.secrets))
-            kind_of(config)
+            found.append(_config(stored.shown, vault.open(stored.secrets)))
         except InvalidRequest as error:
             log.error("provider %s is not used: %s", stored.shown.name, error.message)
-        else:
-            found.append(config)
     return found
 
 
@@ -97,7 +93,9 @@ async def check_provider(parts: Parts, body: CheckProvider) -> Any:
 
 @router.get("/{provider_id}", response_model=Provider)
 async def retrieve_provider(parts: Parts, provider_id: ProviderId) -> Any:
-    return reply(_shown((await _find(parts, provider_id))[0]))
+    if (base := _base(parts).get(provider_id)) is not None:
+        return reply(base)
+    return reply(_shown((await parts.database.read(providers.get, provider_id)).shown))
 
 
 @router.patch("/{provider_id}", response_model=Provider)
@@ -159,18 +157,22 @@ def _usable(kind: ProviderType, base_url: str | None) -> None:
     """Raises letta.errors.InvalidValue for what no client could be made of."""
     row = KINDS.get(kind)
     if row is None:
-        supported = sorted(known for known in ProviderType if known in KINDS)
+        supported = sorted(known.value for known in ProviderType if known in KINDS)
         raise InvalidValue(f"provider_type: {kind.value!r} is not supported here, must be one of {supported}")
     if not base_url:
         if row.local or kind == _NEEDS_ADDRESS:
             raise InvalidValue(f"base_url: {kind.value} has no address of its own; give your server's, with http(s)://")
         return
-    try:
-        parts = urlsplit(base_url)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_address(base_url):
         raise InvalidValue("base_url: must be an address that begins with http:// or https://")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _change(connection: Connection, vault: Vault, provider_id: str, changes: dict[str, Any]) -> Provider:
@@ -218,7 +220,10 @@ def _base(parts: Server) -> dict[str, Provider]:
 
 
 async def _find(parts: Server, provider_id: str) -> tuple[Provider, ProviderConfig]:
-    """Raises letta.errors.NotFound."""
+    """A provider, and how it is reached.
+
+    Raises letta.errors.NotFound, and letta.errors.InvalidRequest when its secrets cannot be read.
+    """
     if (config := _base_configs(parts).get(provider_id)) is not None:
         return _base(parts)[provider_id], config
     stored = await parts.database.read(providers.get, provider_id)

@@ -13,9 +13,9 @@ from uuid import uuid4
 import orjson
 
 from letta.api.wire import Pieces, Wire, WireOptions, moment, to_wire
-from letta.errors import LettaError, ModelError
-from letta.runtime.commit import usage_json
+from letta.errors import LettaError, ModelError, PendingApproval
 from letta.runtime.events import Committed, Delta, Event, EventLog, Failure, Finished, RunUsage
+from letta.runtime.records import usage_json
 from letta.schemas.messages import Message, Role
 from letta.schemas.runs import StopReason
 from letta.store.query import now
@@ -100,7 +100,7 @@ class _Encoder:
 
 def is_shown(message: Message) -> bool:
     """Whether a message is part of a run's answer: what the agent and its tools said, not what was sent to it."""
-    return message.role in (Role.ASSISTANT, Role.TOOL, Role.APPROVAL)
+    return message.role in (Role.ASSISTANT, Role.TOOL)
 
 
 def finish_frames(run_id: str, event: Finished) -> list[bytes]:
@@ -179,6 +179,8 @@ async def collect(run_id: str, events: EventLog, options: WireOptions) -> Wire:
 
 def run_failed(failure: Failure) -> LettaError:
     """The failure of a run as an error to answer with."""
+    if failure.type == PendingApproval.code:
+        return PendingApproval(failure.message, pending_request_id=failure.detail)
     error: LettaError = LettaError(failure.message, detail=failure.detail)
     if failure.of_model:
         error = ModelError(failure.message, detail=failure.detail, retry_after=failure.retry_after)

@@ -1,6 +1,5 @@
 """Steps: `/v1/steps`, and `/v1/telemetry`, the older name of their traces."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
@@ -10,7 +9,7 @@ from letta.api.context import Page, Parts, StepId, paging, reply
 from letta.api.wire import all_to_wire
 from letta.errors import NotBuilt
 from letta.schemas import wire_messages
-from letta.schemas.common import utc
+from letta.schemas.common import Timestamp
 from letta.schemas.messages import Message
 from letta.schemas.steps import ProviderTrace, Step, StepFeedback, StepMetrics
 from letta.store import messages, steps, traces
@@ -32,8 +31,8 @@ async def list_steps(
     model: str | None = None,
     feedback: Literal["positive", "negative"] | None = None,
     has_feedback: bool | None = None,
-    start_date: Annotated[datetime | None, Query(description="Only steps after this time")] = None,
-    end_date: Annotated[datetime | None, Query(description="Only steps before this time")] = None,
+    start_date: Annotated[Timestamp | None, Query(description="Only steps after this time")] = None,
+    end_date: Annotated[Timestamp | None, Query(description="Only steps before this time")] = None,
     trace_ids: Texts = None,
     tags: Texts = None,
     project_id: str | None = None,
@@ -48,8 +47,8 @@ async def list_steps(
         model=model,
         feedback=feedback,
         has_feedback=has_feedback,
-        created_after=start_date and utc(start_date),
-        created_before=end_date and utc(end_date),
+        created_after=start_date,
+        created_before=end_date,
     )
     return reply(await parts.database.read(lambda connection: steps.list_page(connection, wanted, **page.arguments())))
 

@@ -135,9 +135,8 @@ def _install(connection: Connection) -> list[Tool]:
 
 def _change(connection: Connection, tool_id: str, body: ToolChanges) -> Tool:
     tool = tools.get(connection, tool_id)
-    now = tool.model_dump(mode="json")
     asked = body.model_dump(mode="json", include=body.model_fields_set)
-    changes = {name: value for name, value in asked.items() if value != now.get(name)}
+    changes = {name: value for name, value in asked.items() if value != getattr(tool, name)}
     refused = sorted(changes.keys() - _FREE)
     if refused and tool.tool_type == ToolType.CUSTOM:
         raise NotBuilt(f"{', '.join(refused)}: the code of custom tools cannot be changed yet")

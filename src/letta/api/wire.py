@@ -70,7 +70,11 @@ def moment(value: datetime) -> str:
 
 
 def _common(message: Message, kind: str, index: int) -> Wire:
-    own = message.otid if message.role in (Role.USER, Role.SYSTEM) and message.otid else otid(message.id, index)
+    own = otid(message.id, index)
+    if kind == "approval_request_message":
+        own = message.id
+    elif message.role in (Role.USER, Role.SYSTEM, Role.APPROVAL) and message.otid:
+        own = message.otid
     return {
         "id": message.id,
         "date": moment(message.created_at),
@@ -171,13 +175,14 @@ def _hidden(part: Part) -> tuple[str, Wire]:
 
 def _calls(calls: Sequence[ToolCallPart]) -> Iterator[tuple[str, Wire]]:
     """The calls of a message; those waiting for an answer from outside are a message of their own."""
-    for kind, chosen in (
-        ("tool_call_message", [call for call in calls if not call.pending]),
-        ("approval_request_message", [call for call in calls if call.pending]),
-    ):
-        if chosen:
-            shown = [{"name": call.name, "arguments": call.arguments, "tool_call_id": call.id} for call in chosen]
-            yield kind, {"tool_call": shown[0], "tool_calls": shown}
+    for pending in dict.fromkeys(call.pending for call in calls):
+        shown = [
+            {"name": call.name, "arguments": call.arguments, "tool_call_id": call.id}
+            for call in calls
+            if call.pending is pending
+        ]
+        kind = "approval_request_message" if pending else "tool_call_message"
+        yield kind, {"tool_call": shown[0], "tool_calls": shown}
 
 
 def _heartbeat_calls(calls: Sequence[ToolCallPart], options: WireOptions) -> Iterator[tuple[str, Wire]]:
@@ -295,10 +300,12 @@ class Pieces:
             case ToolCallDelta() if heartbeat:
                 yield from self._heartbeat(delta, piece)
             case ToolCallDelta():
-                call = {"name": piece.name, "arguments": piece.arguments, "tool_call_id": self._call_id(piece)}
-                yield from self._frame(
-                    delta, ("calls", None), "tool_call_message", {"tool_call": call, "tool_calls": call}
+                call_id = self._call_id(piece)
+                kind = (
+                    "approval_request_message" if self._calls[piece.index].name in delta.held else "tool_call_message"
                 )
+                call = {"name": piece.name, "arguments": piece.arguments, "tool_call_id": call_id}
+                yield from self._frame(delta, ("calls", kind), kind, {"tool_call": call, "tool_calls": call})
 
     def _call_id(self, piece: ToolCallDelta) -> str:
         if piece.id is not None:
@@ -313,7 +320,9 @@ class Pieces:
             "date": moment(delta.date),
             "name": None,
             "message_type": message_type,
-            "otid": otid(delta.message_id, self._index),
+            "otid": (
+                delta.message_id if message_type == "approval_request_message" else otid(delta.message_id, self._index)
+            ),
             "sender_id": None,
             "step_id": delta.step_id,
             "is_err": None,
@@ -345,9 +354,8 @@ class Pieces:
         if whole := _complete(call.text):
             whole.pop(THOUGHTS, None)
             shown = {"name": call.name, "arguments": orjson.dumps(whole).decode(), "tool_call_id": call.id}
-            yield from self._frame(
-                delta, ("call", call.id), "tool_call_message", {"tool_call": shown, "tool_calls": shown}
-            )
+            kind = "approval_request_message" if call.name in delta.held else "tool_call_message"
+            yield from self._frame(delta, ("call", call.id), kind, {"tool_call": shown, "tool_calls": shown})
 
 
 def _partial(text: str) -> dict[str, Any]:

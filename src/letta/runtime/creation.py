@@ -18,7 +18,8 @@ from letta.schemas.common import new_id
 from letta.schemas.llm_config import EmbeddingConfig, EmbeddingEndpointType, LLMConfig
 from letta.schemas.messages import Message, Role, ToolCallPart, ToolReturnPart
 from letta.schemas.sends import MessageInput
-from letta.schemas.tool_rules import ContinueToolRule, TerminalToolRule, ToolRule
+from letta.schemas.tool_rules import ContinueToolRule, RequiresApprovalToolRule, TerminalToolRule, ToolRule
+from letta.schemas.tools import Tool
 from letta.store import agents, blocks, conversations, identities, messages, search, tools
 from letta.store.database import Database
 from letta.store.query import now
@@ -192,9 +193,14 @@ def _embedding_config(request: CreateAgent | UpdateAgent, handle: str | None) ->
 def _store_new(connection: Connection, values: dict[str, Any], request: CreateAgent) -> AgentState:
     agent_id: str = values["id"]
     tool_ids = _tool_ids(connection, request)
-    names = _names(connection, tool_ids)
-    if request.tool_rules is None:
-        values["tool_rules"] = [rule.model_dump(mode="json") for rule in _base_rules(request, names)]
+    its_tools = [tools.get(connection, tool_id) for tool_id in dict.fromkeys(tool_ids)]
+    rules = list(request.tool_rules or ()) if request.tool_rules is not None else _base_rules(request, its_tools)
+    rules += [
+        RequiresApprovalToolRule(tool_name=str(tool.name))
+        for tool in its_tools
+        if tool.default_requires_approval and not any(_asks_for(rule, str(tool.name)) for rule in rules)
+    ]
+    values["tool_rules"] = [rule.model_dump(mode="json") for rule in rules]
     agents.create(connection, {key: value for key, value in values.items() if key in agent_rows.c})
     block_ids = [*(request.block_ids or ()), *_new_blocks(connection, request)]
     _check_labels(connection, block_ids)
@@ -232,6 +238,33 @@ def _write_identities(connection: Connection, agent_id: str, wanted: Iterable[st
         identities.attach(connection, agent_id, identity_id)
 
 
+def set_approval(connection: Connection, agent_id: str, tool_name: str, *, required: bool) -> None:
+    """Add or remove the rule that a person approves each call of a tool.
+
+    Raises:
+        letta.errors.NotFound: no such agent, or the agent has no such tool.
+    """
+    agent = agents.get(connection, agent_id, ("agent.tools",))
+    if tool_name not in {tool.name for tool in agent.tools}:
+        raise NotFound(f"agent {agent_id} has no tool called {tool_name!r}")
+    kept = [rule for rule in agent.tool_rules or () if not _asks_for(rule, tool_name)]
+    if required:
+        kept.append(RequiresApprovalToolRule(tool_name=tool_name))
+    agents.change(connection, agent_id, {"tool_rules": [rule.model_dump(mode="json") for rule in kept]})
+
+
+def attach_with_rules(connection: Connection, agent_id: str, tool_id: str) -> None:
+    """Give the agent a tool, and the rule that comes with it. Raises letta.errors.NotFound."""
+    tools.attach(connection, agent_id, tool_id)
+    tool = tools.get(connection, tool_id)
+    if tool.default_requires_approval:
+        set_approval(connection, agent_id, str(tool.name), required=True)
+
+
+def _asks_for(rule: ToolRule, tool_name: str) -> bool:
+    return isinstance(rule, RequiresApprovalToolRule) and rule.tool_name == tool_name
+
+
 def _tool_ids(connection: Connection, request: CreateAgent) -> list[str]:
     names = list(builtin.default_tools(request.agent_type)) if request.include_base_tools else []
     names += request.tools or ()
@@ -242,11 +275,7 @@ def _tool_ids(connection: Connection, request: CreateAgent) -> list[str]:
     return [*(known[name] for name in names), *(request.tool_ids or ())]
 
 
-def _names(connection: Connection, tool_ids: Iterable[str]) -> list[str]:
-    return [str(tools.get(connection, tool_id).name) for tool_id in dict.fromkeys(tool_ids)]
-
-
-def _base_rules(request: CreateAgent, names: Iterable[str]) -> list[ToolRule]:
+def _base_rules(request: CreateAgent, its_tools: Iterable[Tool]) -> list[ToolRule]:
     wanted = request.include_base_tool_rules
     if wanted is None:
         wanted = request.agent_type in _WITH_BASE_RULES
@@ -254,7 +283,7 @@ def _base_rules(request: CreateAgent, names: Iterable[str]) -> list[ToolRule]:
         return []
     return [
         TerminalToolRule(tool_name=name) if name in builtin.TERMINAL else ContinueToolRule(tool_name=name)
-        for name in names
+        for name in (str(tool.name) for tool in its_tools)
         if name in builtin.BY_NAME
     ]
 

@@ -18,13 +18,14 @@ NO_TOKENS = Usage()
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of the message that is being written."""
+    """A piece of the message that is being written. `held` names the tools whose calls will wait for an answer."""
 
     message_id: str
     step_id: str
     date: datetime
     style: str
     piece: TextDelta | ReasoningDelta | ToolCallDelta
+    held: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Failure:
 
 def failure_of(error: LettaError) -> Failure:
     """An error as the end of a run."""
-    detail = error.details.get("detail")
+    detail = error.details.get("detail") or error.details.get("pending_request_id")
     text = None if detail is None else str(detail)
     if isinstance(error, ModelError):
         return Failure(error.code, error.message, error.status, text, True, error.retryable, error.retry_after)

@@ -5,29 +5,36 @@ while a model is asked. Readers (HTTP, CLI, SDK) get what this generator yields 
 """
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from time import perf_counter_ns
+from types import MappingProxyType
 from typing import NamedTuple
 
-from letta.errors import LettaError, ModelCredits, ModelEmptyAnswer, ModelError
+from letta.errors import LettaError, ModelCredits, ModelEmptyAnswer, ModelError, PendingApproval
 from letta.memory.window import Window, Windows
 from letta.models.protocol import Answer
 from letta.models.registry import Registry
-from letta.runtime import commit, transcript
-from letta.runtime.commit import Step, Timing
-from letta.runtime.events import Committed, Delta, Event, Finished, RunUsage, added, failure_of
-from letta.runtime.request import Call, build, resolve
+from letta.runtime import approvals, commit, transcript
+from letta.runtime.commit import Commit, Results, Scene, Step
+from letta.runtime.events import Committed, Delta, Event, Finished, added, failure_of
+from letta.runtime.events import RunUsage as Used
+from letta.runtime.records import Timing, failed_step_row, usage_from_json
+from letta.runtime.request import Call, build, resolve, toolbox_of
+from letta.runtime.styles import style_of
 from letta.schemas.common import new_id
-from letta.schemas.messages import Message, Role
+from letta.schemas.messages import Message, Role, ToolCallPart
 from letta.schemas.runs import StopReason
 from letta.schemas.sends import SendRequest
+from letta.schemas.tools import Tool
 from letta.store import traces
 from letta.store.database import Database
 from letta.store.query import now
 from letta.store.runs import Versions, Work
+from letta.tools.context import Errand, ErrandRunner
 from letta.tools.rules import RuleBook
+from letta.tools.toolbox import Toolbox
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +46,14 @@ _STOPS: dict[type[LettaError], StopReason] = {
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a run works with."""
+    """What runs work with. `runners` carry out the tools of a type that run outside the step's transaction."""
 
     database: Database
     registry: Registry
     windows: Windows
     max_steps: int
     keep_traces: bool
+    runners: Mapping[str, ErrandRunner] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class StepIds(NamedTuple):
@@ -55,139 +63,231 @@ class StepIds(NamedTuple):
     message: str
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far a run is."""
-
-    inputs: tuple[Message, ...]
-    rules: RuleBook
-    steps: int
-    usage: RunUsage
-    started_ns: int
-    first_token_ns: int | None = None
-
-    def timing(self) -> Timing:
-        return Timing(self.started_ns, perf_counter_ns(), now(), first_token_ns=self.first_token_ns)
-
-
 async def run(means: Means, work: Work, versions: Versions) -> AsyncGenerator[Event]:
     """Work on a run until it ends. The last event is `Finished`; the run's row says the same.
 
     A run that was interrupted goes on after its last committed step: what was paid for is not asked for again.
 
     Raises:
-        letta.runtime.commit.LostRun: another process has the run now.
+        letta.runtime.commit.LostRun: the run was cancelled, or another process has it now.
         letta.errors.StoreUnavailable: the database is gone; the run stays as it is and is taken up again later.
     """
-    request = SendRequest.model_validate(work.request)
     window = await means.windows.get(work.agent_id, work.conversation_id, versions)
-    progress = _begin(window, request, work)
-    while True:
-        ids, timing, answer = StepIds(new_id("step"), new_id("message")), progress.timing(), None
+    turn = _Turn(means, work, window)
+    async with aclosing(turn.events()) as events:
+        async for event in events:
+            yield event
+
+
+class _Turn:
+    """One run, from the caller's messages to the reason why it stopped."""
+
+    def __init__(self, means: Means, work: Work, window: Window) -> None:
+        self.means, self.work, self.window = means, work, window
+        self.request = SendRequest.model_validate(work.request)
+        self.rules = RuleBook(window.agent.tool_rules or ())
+        self.usage = usage_from_json(work.usage)
+        self.inputs: tuple[Message, ...] = ()
+        self.steps = 0
+        self.stop: StopReason | None = None
+        self.started_ns = perf_counter_ns()
+        self.first_token_ns: int | None = None
+
+    async def events(self) -> AsyncGenerator[Event]:
+        """Everything that happens, ending with `Finished`."""
+        ids = StepIds(new_id("step"), new_id("message"))
         try:
-            resolved = resolve(means.registry, window, request)
-            call = build(window, request, progress.inputs, progress.rules, resolved)
-            async with aclosing(_ask(call, ids, timing)) as events:
-                async for event in events:
-                    if isinstance(event, Answer):
-                        answer = event
-                        continue
-                    if progress.first_token_ns is None:
-                        progress.first_token_ns = perf_counter_ns() - progress.started_ns
+            async with aclosing(self._begin()) as begun:
+                async for event in begun:
                     yield event
-        except ModelEmptyAnswer as error:
-            # After a tool's result some models say nothing when there is nothing left to say.
-            said_all = bool(window.messages) and window.messages[-1].role is Role.TOOL and not progress.inputs
-            failed = None if said_all and progress.steps else error
-            yield await _ended_early(means, work, progress, ids, timing, failed)
-            return
+            while self.stop is None:
+                ids, timing = StepIds(new_id("step"), new_id("message")), self._timing()
+                async with aclosing(self._step(ids, timing)) as step:
+                    async for event in step:
+                        yield event
+        except commit.LostRun:
+            raise
         except LettaError as error:
-            yield await _ended_early(means, work, progress, ids, timing, error)
+            yield await self._fail(ids, error)
+            return
+        yield Finished(self.stop, self.usage)
+
+    # -- the beginning ------------------------------------------------------------------------------------------------
+
+    async def _begin(self) -> AsyncGenerator[Event]:
+        """Start with the caller's messages, or after the last committed step of an interrupted run."""
+        mine = [message for message in self.window.messages if message.run_id == self.work.id]
+        for message in mine:
+            for result in message.tool_returns:
+                self.rules.note(result.name or "", str(result.content))
+        self.steps = sum(message.role is Role.ASSISTANT for message in mine)
+        asked = approvals.waiting(self.window.messages)
+        if approvals.is_answer(self.request) and not mine:
+            async with aclosing(self._answered(asked)) as events:
+                async for event in events:
+                    yield event
+            return
+        if asked is not None and not mine:
+            raise PendingApproval(pending_request_id=asked.id)
+        plain = transcript.new_messages(self.request, self.work, now())
+        if lost := transcript.unanswered(self.window.messages):
+            # A person's answer is stored before it is acted on, and what they said besides is not.
+            again = plain if approvals.is_answer(self.request) or not mine else ()
+            last = next(message for message in reversed(self.window.messages) if message.role is Role.ASSISTANT)
+            self.inputs = (transcript.closing(lost, last, self.work, now()), *again)
+        elif not mine:
+            self.inputs = plain
+
+    async def _answered(self, asked: Message | None) -> AsyncGenerator[Event]:
+        """A person or client answers waiting calls: carry out what was allowed, then go on."""
+        answers = approvals.answer(self.request, asked, self.window.messages, self.work, now())
+        plain = transcript.new_messages(self.request, self.work, now())
+        if answers is None or asked is None:
+            self.inputs = plain
+            if not plain:
+                await self._end(StopReason.END_TURN)
+            return
+        scene = self._scene(self._timing(), self._toolbox(), is_last=False)
+        calls = [call for call in asked.tool_calls if call.id not in answers.known and scene.toolbox.is_errand(call)]
+        known = dict(answers.known)
+        before: tuple[Message, ...] = (answers.message,)
+        if calls:
+            await self._advance(await self.means.database.write(commit.commit_inputs, scene, before))
+            known |= await scene.toolbox.run_errands(calls, self.rules, self._errand(asked.step_id or ""))
+            before = ()
+        results = Results(scene, asked, known, before, plain)
+        done = await self._advance(await self.means.database.write(commit.commit_results, results))
+        yield Committed(done.messages)
+
+    # -- a step -------------------------------------------------------------------------------------------------------
+
+    async def _step(self, ids: StepIds, timing: Timing) -> AsyncGenerator[Event]:
+        """Ask the model, carry out its calls, store what came of it."""
+        resolved = resolve(self.means.registry, self.window, self.request)
+        call = build(self.window, self.request, self.inputs, self.rules, resolved, self._toolbox())
+        answer: Answer | None = None
+        try:
+            async with aclosing(self._ask(call, ids, timing)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Answer):
+                        answer = piece
+                    else:
+                        yield piece
+        except ModelEmptyAnswer:
+            if not self._nothing_left_to_say():
+                raise
+            await self._end(StopReason.END_TURN)
             return
         assert answer is not None, "a model stream ends with an Answer"
-        is_last = progress.steps + 1 >= (request.max_steps or means.max_steps)
-        step = _step(means, work, window, call, ids, timing, progress, answer, is_last=is_last)
-        done = await means.database.write(commit.commit_step, step)
-        means.windows.extend(work.conversation_id, list(done.messages), done.before, done.after)
-        progress = replace(progress, inputs=(), rules=done.rules, steps=progress.steps + 1, usage=step.usage)
-        yield Committed(done.messages, streamed=ids.message)
-        if done.stop is not None:
-            yield Finished(done.stop, progress.usage)
+        async with aclosing(self._act(self._answer(call, ids, timing, answer))) as events:
+            async for event in events:
+                yield event
+
+    async def _ask(self, call: Call, ids: StepIds, timing: Timing) -> AsyncGenerator[Delta | Answer]:
+        """The model's answer, piece by piece, then whole. Raises letta.errors.ModelError."""
+        held = frozenset(name for name in call.toolbox.names if call.toolbox.holds(name, self.rules))
+        async with aclosing(call.resolved.model.stream(call.request)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Answer):
+                    if not piece.parts:
+                        raise ModelEmptyAnswer(f"{call.resolved.handle} answered with nothing")
+                    yield piece
+                    continue
+                if self.first_token_ns is None:
+                    self.first_token_ns = perf_counter_ns() - self.started_ns
+                yield Delta(ids.message, ids.step, timing.step_started_at, call.style.name, piece, held)
+
+    async def _act(self, step: Step) -> AsyncGenerator[Event]:
+        """Carry out the calls of an answer: most in one transaction with it, those that leave the process after it."""
+        database, toolbox = self.means.database, step.scene.toolbox
+        waiting = frozenset(call.id for call in step.calls if toolbox.waits(call, self.rules))
+        if not waiting and not any(toolbox.is_errand(call) for call in step.calls):
+            done = await self._advance(await database.write(commit.commit_step, step))
+            yield Committed(done.messages, streamed=step.message_id)
             return
-        window = await means.windows.get(work.agent_id, work.conversation_id, done.after)
+        done = await self._advance(await database.write(commit.commit_answer, step, waiting))
+        yield Committed(done.messages, streamed=step.message_id)
+        if waiting:
+            return
+        known = await toolbox.run_errands(step.calls, self.rules, self._errand(step.id))
+        results = Results(step.scene, done.messages[-1], known)
+        done = await self._advance(await database.write(commit.commit_results, results))
+        yield Committed(done.messages)
 
+    def _answer(self, call: Call, ids: StepIds, timing: Timing, answer: Answer) -> Step:
+        self.steps += 1
+        self.usage = Used(self.usage.step_count + 1, added(self.usage.tokens, answer.usage), answer.usage.prompt_tokens)
+        measured = Timing(
+            timing.run_started_ns,
+            timing.step_started_ns,
+            timing.step_started_at,
+            perf_counter_ns() - timing.step_started_ns,
+            self.first_token_ns,
+        )
+        is_last = self.steps >= (self.request.max_steps or self.means.max_steps)
+        return Step(
+            scene=self._scene(measured, call.toolbox, is_last=is_last),
+            id=ids.step,
+            message_id=ids.message,
+            inputs=self.inputs,
+            answer=answer,
+            resolved=call.resolved,
+            packed_trace=traces.pack(answer.request, answer.response) if self.means.keep_traces else None,
+        )
 
-def _begin(window: Window, request: SendRequest, work: Work) -> Progress:
-    """Where to start: with the caller's messages, or after the last committed step of an interrupted run."""
-    rules = RuleBook(window.agent.tool_rules or ())
-    mine = [message for message in window.messages if message.run_id == work.id]
-    moment = now()
-    inputs = () if mine else transcript.new_messages(request, work, moment)
-    for message in mine:
-        for result in message.tool_returns:
-            rules.note(result.name or "", str(result.content))
-    if lost := transcript.unanswered(window.messages):
-        last = next(message for message in reversed(window.messages) if message.role is Role.ASSISTANT)
-        inputs = (transcript.closing(lost, last, work, moment), *inputs)
-    done = sum(message.role is Role.ASSISTANT for message in mine)
-    return Progress(inputs, rules, done, commit.usage_from_json(work.usage), perf_counter_ns())
+    async def _advance(self, done: Commit) -> Commit:
+        """What was committed becomes part of the window, which then holds the newest memory, too."""
+        work = self.work
+        self.inputs, self.rules, self.stop = (), done.rules, done.stop
+        self.means.windows.extend(work.conversation_id, list(done.messages), done.before, done.after)
+        if done.stop is None:
+            self.window = await self.means.windows.get(work.agent_id, work.conversation_id, done.after)
+        return done
 
+    # -- the end ------------------------------------------------------------------------------------------------------
 
-async def _ask(call: Call, ids: StepIds, timing: Timing) -> AsyncGenerator[Delta | Answer]:
-    """The model's answer, piece by piece, then whole. Raises letta.errors.ModelError."""
-    async with aclosing(call.resolved.model.stream(call.request)) as pieces:
-        async for piece in pieces:
-            if not isinstance(piece, Answer):
-                yield Delta(ids.message, ids.step, timing.step_started_at, call.style.name, piece)
-            elif not piece.parts:
-                raise ModelEmptyAnswer(f"{call.resolved.handle} answered with nothing")
-            else:
-                yield piece
+    def _nothing_left_to_say(self) -> bool:
+        """After a tool's result some models answer with nothing, which then means that they are done."""
+        last = self.window.messages[-1] if self.window.messages else None
+        return self.steps > 0 and not self.inputs and last is not None and last.role is Role.TOOL
 
+    async def _end(self, stop: StopReason) -> None:
+        """End the run without another message."""
+        self.stop = stop
+        await self.means.database.write(commit.record_end, self.work, stop, None, self.usage, self._timing())
 
-def _step(
-    means: Means,
-    work: Work,
-    window: Window,
-    call: Call,
-    ids: StepIds,
-    timing: Timing,
-    progress: Progress,
-    answer: Answer,
-    *,
-    is_last: bool,
-) -> Step:
-    tokens = answer.usage
-    return Step(
-        work=work,
-        agent=window.agent,
-        id=ids.step,
-        message_id=ids.message,
-        inputs=progress.inputs,
-        answer=answer,
-        resolved=call.resolved,
-        toolbox=call.toolbox,
-        rules=progress.rules,
-        style=call.style,
-        usage=RunUsage(progress.usage.step_count + 1, added(progress.usage.tokens, tokens), tokens.prompt_tokens),
-        timing=replace(
-            timing, model_ns=perf_counter_ns() - timing.step_started_ns, first_token_ns=progress.first_token_ns
-        ),
-        is_last=is_last,
-        packed_trace=traces.pack(answer.request, answer.response) if means.keep_traces else None,
-    )
-
-
-async def _ended_early(
-    means: Means, work: Work, progress: Progress, ids: StepIds, timing: Timing, error: LettaError | None
-) -> Finished:
-    """End a run whose model gave no answer; without an error there was nothing left to say."""
-    failure, row, stop = None, None, StopReason.END_TURN
-    if error is not None:
+    async def _fail(self, ids: StepIds, error: LettaError) -> Finished:
+        """End the run with an error; the transcript stays as it was after the last committed step."""
         other = StopReason.LLM_API_ERROR if isinstance(error, ModelError) else StopReason.ERROR
-        failure, stop = failure_of(error), _STOPS.get(type(error), other)
+        stop, failure, timing = _STOPS.get(type(error), other), failure_of(error), self._timing()
         log.warning("run failed: %s: %s", error.code, error.message)
-    if isinstance(error, ModelError):
-        row = commit.failed_step(work, ids.step, error, timing)
-    await means.database.write(commit.record_failure, work, stop, failure, progress.usage, timing, row)
-    return Finished(stop, progress.usage, failure)
+        row = failed_step_row(self.work, ids.step, error, timing) if isinstance(error, ModelError) else None
+        await self.means.database.write(commit.record_end, self.work, stop, failure, self.usage, timing, row)
+        return Finished(stop, self.usage, failure)
+
+    # -- parts --------------------------------------------------------------------------------------------------------
+
+    def _timing(self) -> Timing:
+        return Timing(self.started_ns, perf_counter_ns(), now(), first_token_ns=self.first_token_ns)
+
+    def _toolbox(self) -> Toolbox:
+        return toolbox_of(self.window, self.request, self.means.runners)
+
+    def _scene(self, timing: Timing, toolbox: Toolbox, *, is_last: bool) -> Scene:
+        agent = self.window.agent
+        return Scene(self.work, agent, toolbox, self.rules, style_of(agent.agent_type), self.usage, timing, is_last)
+
+    def _errand(self, step_id: str) -> "_ErrandMaker":
+        return _ErrandMaker(self.window, self.work, step_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _ErrandMaker:
+    """Tells a tool that runs outside whose call it is."""
+
+    window: Window
+    work: Work
+    step_id: str
+
+    def __call__(self, part: ToolCallPart, tool: Tool) -> Errand:
+        return Errand(tool, {}, self.window.agent, self.work.conversation_id, self.work.id, self.step_id, part.id)

@@ -1,5 +1,6 @@
 """From a window to a model request: the prompt, the messages, the tools that may be called, the parameters."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,6 +18,7 @@ from letta.schemas.agents import AgentState
 from letta.schemas.messages import Message
 from letta.schemas.model_settings import ModelSettings
 from letta.schemas.sends import SendRequest
+from letta.tools.context import ErrandRunner
 from letta.tools.rules import RuleBook
 from letta.tools.toolbox import Toolbox
 
@@ -46,12 +48,22 @@ def resolve(registry: Registry, window: Window, request: SendRequest) -> Resolve
     return registry.resolve(handle or registry.default_handle())
 
 
+def toolbox_of(window: Window, request: SendRequest, runners: Mapping[str, ErrandRunner]) -> Toolbox:
+    """The tools of a request: the agent's own and those that live in the client."""
+    return Toolbox(window.agent.tools, request.client_tools or (), runners)
+
+
 def build(
-    window: Window, request: SendRequest, inputs: tuple[Message, ...], rules: RuleBook, resolved: Resolved
+    window: Window,
+    request: SendRequest,
+    inputs: tuple[Message, ...],
+    rules: RuleBook,
+    resolved: Resolved,
+    toolbox: Toolbox,
 ) -> Call:
     """The next model call of a run. `inputs` are messages that are not stored yet."""
     agent = window.agent
-    style, toolbox = style_of(agent.agent_type), Toolbox(agent.tools)
+    style = style_of(agent.agent_type)
     permission = rules.permitted(toolbox.names)
     offered = [schema for schema in toolbox.schemas if schema.name in permission.names]
     parameters = parameters_of(agent, window.thread.model_settings, parallel=rules.only_approvals)

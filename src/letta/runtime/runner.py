@@ -16,10 +16,11 @@ from sqlalchemy.exc import IntegrityError
 
 from letta import log as logs
 from letta.errors import Conflict, LettaError, NotFound, StoreUnavailable
-from letta.runtime import commit, loop
-from letta.runtime.commit import LostRun, Timing
+from letta.runtime import approvals, commit, loop
+from letta.runtime.commit import LostRun
 from letta.runtime.events import EventLog, Failure, Finished, RunUsage, failure_of
 from letta.runtime.loop import Means
+from letta.runtime.records import Timing
 from letta.schemas.common import new_id
 from letta.schemas.runs import StopReason
 from letta.schemas.sends import SendRequest
@@ -88,6 +89,7 @@ class Runner:
 
         Raises:
             letta.errors.NotFound: no such agent or conversation.
+            letta.errors.PendingApproval: calls wait for an answer, and the request is none.
         """
         if self._stopping:
             raise StoreUnavailable("The server is stopping; send the request again.")
@@ -95,7 +97,7 @@ class Runner:
         work = Work(new_id("run"), agent_id, conversation_id, body, background, 1, now())
         ticket = self._join(conversation_id)
         try:
-            versions = await self._accept(work, first=ticket.done())
+            versions = await self._accept(work, first=ticket.done(), answers=approvals.is_answer(request))
         except BaseException:
             self._leave(conversation_id, ticket)
             raise
@@ -134,15 +136,19 @@ class Runner:
 
     # -- one run ------------------------------------------------------------------------------------------------------
 
-    async def _accept(self, work: Work, *, first: bool) -> Versions | None:
+    async def _accept(self, work: Work, *, first: bool, answers: bool) -> Versions | None:
         """Store the run; the versions it starts from when it may start at once."""
         database, metadata = self._means.database, {"run_type": "send_message"}
         if first:
             try:
-                return await database.write(runs.accept, work, owner=self._owner, running=True, metadata=metadata)
+                return await database.write(
+                    runs.accept, work, owner=self._owner, running=True, answers=answers, metadata=metadata
+                )
             except IntegrityError:
                 log.debug("conversation %s is busy in another process", work.conversation_id)
-        await database.write(runs.accept, work._replace(attempt=0), owner=self._owner, running=False, metadata=metadata)
+        await database.write(
+            runs.accept, work._replace(attempt=0), owner=self._owner, running=False, answers=answers, metadata=metadata
+        )
         return None
 
     def _begin(self, work: Work, ticket: asyncio.Future[None], versions: Versions | None) -> Running:
@@ -208,9 +214,7 @@ class Runner:
         self._means.windows.forget(running.work.conversation_id)
         timing = Timing(started, started, now())
         try:
-            await self._means.database.write(
-                commit.record_failure, running.work, stop, failure, RunUsage(), timing, None
-            )
+            await self._means.database.write(commit.record_end, running.work, stop, failure, RunUsage(), timing, None)
         except LettaError:
             log.exception("the end of run %s could not be stored", running.work.id)
         running.events.publish(Finished(stop, RunUsage(), failure))

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from letta.models.protocol import Answer, ToolSchema
+from letta.models.protocol import ToolSchema
 from letta.schemas.agents import AgentType
 from letta.schemas.messages import Message, Role, TextPart, ToolCallPart, ToolReturnPart
 from letta.schemas.runs import StopReason
@@ -33,7 +33,7 @@ _NATIVE_TYPES = frozenset({AgentType.LETTA_V1_AGENT, AgentType.SLEEPTIME_AGENT, 
 class Outcome:
     """What a step came to, for the style to judge."""
 
-    answer: Answer
+    finish_reason: str
     calls: Sequence[ToolCallPart]
     returns: Sequence[ToolReturnPart]
     rules: RuleBook
@@ -91,7 +91,7 @@ class NativeStyle:
             return Verdict(StopReason.TOOL_RULE)
         if outcome.calls:
             return Verdict()
-        if outcome.answer.finish_reason == "length":
+        if outcome.finish_reason == "length":
             return Verdict(StopReason.MAX_TOKENS_EXCEEDED)
         if missing:
             return Verdict(nudge=_missing(missing))
@@ -123,7 +123,7 @@ class HeartbeatStyle:
     def judge(self, outcome: Outcome) -> Verdict:
         if not outcome.calls:
             reason = StopReason.NO_TOOL_CALL
-            return Verdict(StopReason.MAX_TOKENS_EXCEEDED if outcome.answer.finish_reason == "length" else reason)
+            return Verdict(StopReason.MAX_TOKENS_EXCEEDED if outcome.finish_reason == "length" else reason)
         pairs = _pairs(outcome)
         missing = outcome.rules.still_required(outcome.offered)
         if any(result.status == "error" for _, result in pairs):

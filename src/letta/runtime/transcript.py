@@ -1,12 +1,12 @@
 """From requests to messages, and the invariants of a transcript: every call is answered once, right after it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import orjson
 
-from letta.errors import InvalidRequest, NotBuilt
+from letta.errors import InvalidRequest
 from letta.schemas.common import new_id
 from letta.schemas.messages import (
     ImagePart,
@@ -37,31 +37,24 @@ INTERRUPTED = (
 
 
 def new_messages(request: SendRequest, work: Work, moment: datetime) -> tuple[Message, ...]:
-    """What the caller sends, as messages that are not stored yet.
-
-    Raises:
-        letta.errors.NotBuilt: approvals and client-side results, which this version cannot take yet.
-    """
-    made = []
-    for number, item in enumerate(request.inputs()):
-        if not isinstance(item, MessageInput):
-            raise NotBuilt(f"messages.{number}: answering approvals and client-side tools is not built yet")
-        made.append(
-            Message(
-                id=new_id("message"),
-                role=Role(item.role),
-                parts=parts_of(item.content),
-                agent_id=work.agent_id,
-                conversation_id=work.conversation_id,
-                created_at=moment + timedelta(microseconds=number),
-                name=item.name,
-                otid=item.otid or str(uuid4()),
-                sender_id=item.sender_id,
-                group_id=item.group_id,
-                run_id=work.id,
-            )
+    """The plain messages a caller sends, not stored yet."""
+    plain = [item for item in request.inputs() if isinstance(item, MessageInput)]
+    return tuple(
+        Message(
+            id=new_id("message"),
+            role=Role(item.role),
+            parts=parts_of(item.content),
+            agent_id=work.agent_id,
+            conversation_id=work.conversation_id,
+            created_at=moment + timedelta(microseconds=number),
+            name=item.name,
+            otid=item.otid or str(uuid4()),
+            sender_id=item.sender_id,
+            group_id=item.group_id,
+            run_id=work.id,
         )
-    return tuple(made)
+        for number, item in enumerate(plain)
+    )
 
 
 def parts_of(content: str | Sequence[InputPart | TextPart | ImagePart]) -> list[Part]:
@@ -115,23 +108,26 @@ def closing(calls: Sequence[ToolCallPart], last: Message, work: Work, moment: da
     )
 
 
-def check(messages: Sequence[Message]) -> None:
+def check(messages: Sequence[Message], answers: Collection[str] = (), stay_open: Collection[str] = ()) -> None:
     """Refuse to write a transcript that no model would accept.
+
+    `answers` are ids of calls written before, whose results are among the messages; those of `stay_open` come later.
 
     Raises:
         AssertionError: a result without its call, a call without a result, or one answered twice.
     """
-    open_calls: set[str] = set()
+    open_calls = set(answers)
     for message in messages:
-        for result in message.tool_returns:
-            assert message.role is not Role.TOOL or result.tool_call_id in open_calls, "a result without its call"
-            open_calls.discard(result.tool_call_id)
+        if message.role is Role.TOOL:
+            for result in message.tool_returns:
+                assert result.tool_call_id in open_calls, "a result without its call"
+                open_calls.discard(result.tool_call_id)
         if message.role is Role.ASSISTANT and message.step_id is not None:
             assert not open_calls, "calls without results"
             ids = [call.id for call in message.tool_calls]
             assert len(ids) == len(set(ids)), "two calls with one id"
             open_calls.update(ids)
-    assert not open_calls, "calls without results"
+    assert open_calls == set(stay_open), "calls without results"
 
 
 def otid(message_id: str, index: int) -> str:

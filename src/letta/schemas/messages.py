@@ -183,12 +183,19 @@ class Message(BaseModel):
 
     def encoded(self, flavour: str) -> bytes | None:
         """The bytes a provider made of this message before, or None. `flavour` names provider and options."""
-        return self._encodings.get(flavour)
+        return self._kept().get(flavour)
 
     def keep_encoding(self, flavour: str, data: bytes) -> bytes:
         """Remember the bytes made for `flavour`; messages never change, so neither do they."""
-        self._encodings[flavour] = data
+        self._kept()[flavour] = data
         return data
+
+    def _kept(self) -> dict[str, bytes]:
+        # Past pydantic's own look-up of private attributes, which costs more than the rest of a request together.
+        private = self.__pydantic_private__
+        assert private is not None
+        found: dict[str, bytes] = private["_encodings"]
+        return found
 
     @property
     def text(self) -> str:

@@ -1,6 +1,7 @@
 """Conversations as rows. The thread an agent has by itself is the one whose id is the agent's own."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -24,6 +25,7 @@ class Thread:
     window_start: int
     summary_message_id: str | None
     version: int
+    pending_message_id: str | None = None
     model: str | None = None
     model_settings: dict[str, Any] | None = None
     context_window_limit: int | None = None
@@ -59,9 +61,33 @@ def thread(connection: Connection, conversation_id: str) -> Thread:
         window_start=row.window_start,
         summary_message_id=row.summary_message_id,
         version=row.version,
+        pending_message_id=row.pending_message_id,
         model=row.model,
         model_settings=row.model_settings,
         context_window_limit=row.context_window_limit,
+    )
+
+
+def advance(connection: Connection, conversation_id: str, count: int, moment: datetime) -> int:
+    """Take the next `count` positions for messages that are being added. Returns the position after them."""
+    taken = (
+        update(conversations)
+        .where(conversations.c.id == conversation_id)
+        .values(
+            next_position=conversations.c.next_position + count,
+            version=conversations.c.version + 1,
+            last_message_at=moment,
+            updated_at=moment,
+        )
+        .returning(conversations.c.next_position)
+    )
+    return int(connection.execute(taken).scalar_one())
+
+
+def set_pending(connection: Connection, conversation_id: str, message_id: str | None) -> None:
+    """Note which assistant message waits for answers, if any."""
+    connection.execute(
+        update(conversations).where(conversations.c.id == conversation_id).values(pending_message_id=message_id)
     )
 
 
@@ -84,6 +110,7 @@ def move_window(
         .values(
             window_start=start_at,
             summary_message_id=summary_message_id,
+            pending_message_id=None,
             version=conversations.c.version + 1,
             updated_at=now(),
             **counter,

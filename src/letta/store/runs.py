@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
 
-from letta.errors import NotFound
+from letta.errors import NotFound, PendingApproval
 from letta.schemas.runs import RequestConfig, Run, RunUsage
 from letta.store.query import now, rows
 from letta.store.tables import agents, conversations, runs, steps
@@ -16,7 +16,7 @@ LEASE = timedelta(seconds=15)
 OPEN = ("created", "running")
 
 _versions = (
-    select(agents.c.version.label("agent"), conversations.c.version.label("thread"))
+    select(agents.c.version.label("agent"), conversations.c.version.label("thread"), conversations.c.pending_message_id)
     .join(conversations, conversations.c.agent_id == agents.c.id)
     .where(
         agents.c.id == bindparam("agent_id"),
@@ -61,14 +61,21 @@ class RunFilter:
     created_before: datetime | None = None
 
 
-def accept(connection: Connection, work: Work, *, owner: str, running: bool, metadata: dict[str, Any]) -> Versions:
+def accept(
+    connection: Connection, work: Work, *, owner: str, running: bool, answers: bool, metadata: dict[str, Any]
+) -> Versions:
     """Store a new run before anything else happens, to be worked on by `owner`; it is `running` at once, or waits.
+
+    `answers` says that the request answers calls that wait for a person or a client.
 
     Raises:
         letta.errors.NotFound: no such agent or conversation.
+        letta.errors.PendingApproval: calls wait for an answer, and this is none.
         sqlalchemy.exc.IntegrityError: `running`, and another run of the conversation is running.
     """
-    versions = current_versions(connection, work.agent_id, work.conversation_id)
+    row = _versions_row(connection, work.agent_id, work.conversation_id)
+    if row.pending_message_id is not None and not answers:
+        raise PendingApproval(pending_request_id=row.pending_message_id)
     connection.execute(
         insert(runs),
         {
@@ -87,17 +94,22 @@ def accept(connection: Connection, work: Work, *, owner: str, running: bool, met
             "created_at": work.created_at,
         },
     )
-    return versions
+    return Versions(row.agent, row.thread)
 
 
 def current_versions(connection: Connection, agent_id: str, conversation_id: str) -> Versions:
     """Raises letta.errors.NotFound."""
+    row = _versions_row(connection, agent_id, conversation_id)
+    return Versions(row.agent, row.thread)
+
+
+def _versions_row(connection: Connection, agent_id: str, conversation_id: str) -> Any:
     row = connection.execute(_versions, {"agent_id": agent_id, "conversation_id": conversation_id}).first()
     if row is None:
         if connection.execute(select(agents.c.id).where(agents.c.id == agent_id)).first() is None:
             raise NotFound(f"agent {agent_id} not found")
         raise NotFound(f"conversation {conversation_id} not found for agent {agent_id}")
-    return Versions(*row)
+    return row
 
 
 def claim(connection: Connection, run_id: str, owner: str) -> Work | None:

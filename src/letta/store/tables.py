@@ -260,6 +260,8 @@ conversations = Table(
     # The model sees the summary, then every message from this position on.
     Column("window_start", Integer, nullable=False),
     Column("summary_message_id", Text),
+    # The assistant message whose calls wait for a person or a client.
+    Column("pending_message_id", Text),
     Column("version", BigInteger, nullable=False),
     *_times(),
     Index("ix_conversations_agent", "agent_id", "created_at"),

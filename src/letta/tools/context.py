@@ -1,11 +1,14 @@
 """What a tool may touch while it runs, and what it answers."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
+from letta.schemas.agents import AgentState
 from letta.schemas.blocks import Block
+from letta.schemas.tools import Tool
 from letta.store import blocks
 from letta.store.blocks import Author
 
@@ -30,6 +33,19 @@ class ToolContext:
 
 
 @dataclass(frozen=True, slots=True)
+class Errand:
+    """A call that leaves the process, or takes long: it runs between two transactions, never inside one."""
+
+    tool: Tool
+    arguments: dict[str, Any]
+    agent: AgentState
+    conversation_id: str
+    run_id: str
+    step_id: str
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolResult:
     """What a tool answered. `text` goes to the model."""
 
@@ -37,3 +53,7 @@ class ToolResult:
     ok: bool = True
     stdout: tuple[str, ...] = ()
     stderr: tuple[str, ...] = ()
+
+
+ErrandRunner = Callable[[Errand], Awaitable[ToolResult]]
+"""Carries out the calls of one type of tool. What it raises as a `LettaError` is shown to the model."""

@@ -3,8 +3,11 @@
 A tool's failure becomes data for the model here and nowhere else.
 """
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -12,9 +15,11 @@ import orjson
 from letta.errors import LettaError, ToolFailed
 from letta.models.protocol import ToolSchema
 from letta.schemas.messages import ToolCallPart, ToolReturnPart
+from letta.schemas.sends import ClientTool
 from letta.schemas.tools import Tool
 from letta.tools import builtin
-from letta.tools.context import ToolContext
+from letta.tools.context import Errand, ErrandRunner, ToolContext, ToolResult
+from letta.tools.rules import RuleBook
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +35,84 @@ _IGNORED = frozenset({"request_heartbeat", "thinking", "inner_thoughts"})
 
 
 class Toolbox:
-    """An agent's tools, by name."""
+    """An agent's tools, by name.
 
-    def __init__(self, tools: Sequence[Tool]) -> None:
-        self._tools = {str(tool.name): tool for tool in tools}
-        self.schemas = tuple(_schema(tool) for tool in tools)
+    `client_tools` run in the client and hide tools of the same name; `runners` carry out tools of a type outside the
+    step's transaction.
+    """
+
+    def __init__(
+        self,
+        tools: Sequence[Tool],
+        client_tools: Sequence[ClientTool] = (),
+        runners: Mapping[str, ErrandRunner] = MappingProxyType({}),
+    ) -> None:
+        self._client = {tool.name: tool for tool in client_tools}
+        self._tools = {str(tool.name): tool for tool in tools if tool.name not in self._client}
+        self._runners = runners
+        self.schemas = (*(_schema(tool) for tool in self._tools.values()), *map(_client_schema, client_tools))
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._tools)
+        return (*self._tools, *self._client)
+
+    def waits(self, part: ToolCallPart, rules: RuleBook) -> bool:
+        """Whether a call has to be answered from outside: by the client that runs it, or a person who allows it."""
+        return part.error is None and self.holds(part.name, rules)
+
+    def holds(self, name: str, rules: RuleBook) -> bool:
+        """Whether calls of this tool wait."""
+        return name in self._client or (name in self._tools and rules.needs_approval(name))
+
+    def is_errand(self, part: ToolCallPart) -> bool:
+        """Whether a call runs outside the transaction."""
+        tool = self._tools.get(part.name)
+        return tool is not None and tool.tool_type in self._runners and part.error is None
+
+    async def run_errands(
+        self, parts: Sequence[ToolCallPart], rules: RuleBook, errand: Callable[[ToolCallPart, Tool], Errand]
+    ) -> dict[str, ToolReturnPart]:
+        """The results of the calls among `parts` that are errands, by call id.
+
+        Tools that allow it run side by side, the others one after the other.
+        """
+        allowed = [part for part in self._permitted(parts, rules) if self.is_errand(part)]
+        together = [part for part in allowed if self._tools[part.name].enable_parallel_execution]
+        alone = [part for part in allowed if part not in together]
+
+        async def one_by_one() -> list[ToolReturnPart]:
+            return [await self._errand(part, rules, errand) for part in alone]
+
+        async with asyncio.TaskGroup() as group:
+            parallel = [group.create_task(self._errand(part, rules, errand)) for part in together]
+            serial = group.create_task(one_by_one())
+        results = [*(task.result() for task in parallel), *serial.result()]
+        return {result.tool_call_id: result for result in results}
+
+    def _permitted(self, parts: Sequence[ToolCallPart], rules: RuleBook) -> list[ToolCallPart]:
+        """The calls the rules allow, one after the other; the rest is refused when it is its turn."""
+        book, found = rules.copy(), []
+        for part in parts:
+            if part.name in book.permitted(self.names).names:
+                found.append(part)
+            book.note(part.name, "")
+        return found
+
+    async def _errand(
+        self, part: ToolCallPart, rules: RuleBook, errand: Callable[[ToolCallPart, Tool], Errand]
+    ) -> ToolReturnPart:
+        tool = self._tools[part.name]
+        try:
+            given = errand(part, tool)
+            arguments = _arguments(part) | rules.prefilled(part.name)
+            result = await self._runners[tool.tool_type](replace(given, arguments=arguments))
+        except LettaError as error:
+            return self._answer(part, ToolResult(f"Error: {error.message}", ok=False))
+        except Exception as error:
+            # The model gets to know that it failed; the details are for the operator.
+            log.exception("tool %s failed", part.name)
+            return self._answer(part, ToolResult(_unexpected(error), ok=False))
+        return self._answer(part, result)
 
     def call(
         self, context: ToolContext, part: ToolCallPart, permitted: Sequence[str], prefilled: dict[str, Any]
@@ -50,20 +124,22 @@ class Toolbox:
             savepoint.commit()
         except LettaError as error:
             savepoint.rollback()
-            return self._answer(part, f"Error: {error.message}", ok=False)
+            return self._answer(part, ToolResult(f"Error: {error.message}", ok=False))
         except Exception as error:
             # The model gets to know that it failed; the details are for the operator.
             savepoint.rollback()
             log.exception("tool %s failed", part.name)
-            return self._answer(part, f"Error: the tool failed unexpectedly ({type(error).__name__}).", ok=False)
-        return self._answer(part, text, ok=True)
+            return self._answer(part, ToolResult(_unexpected(error), ok=False))
+        return self._answer(part, ToolResult(text))
 
     def _run(
         self, context: ToolContext, part: ToolCallPart, permitted: Sequence[str], prefilled: dict[str, Any]
     ) -> str:
+        if part.error is not None:
+            raise ToolFailed(part.error)
         tool = self._tools.get(part.name)
         if tool is None:
-            raise ToolFailed(f"there is no tool called {part.name!r}. Your tools: {', '.join(self._tools) or 'none'}.")
+            raise ToolFailed(f"there is no tool called {part.name!r}. Your tools: {', '.join(self.names) or 'none'}.")
         if part.name not in permitted:
             raise ToolFailed(
                 f"your tool rules do not allow {part.name} now. Allowed: {', '.join(permitted) or 'no tool'}."
@@ -71,19 +147,31 @@ class Toolbox:
         arguments = _arguments(part) | prefilled
         known = builtin.BY_NAME.get(part.name)
         if known is None or tool.tool_type == "custom":
-            raise ToolFailed(
-                f"{part.name} is a {tool.tool_type} tool, which this version of the server cannot run yet."
-            )
+            raise ToolFailed(f"{part.name} is a {tool.tool_type} tool, which this server cannot run.")
         return builtin.run(known, context, checked(arguments, known.schema["parameters"]))
 
-    def _answer(self, part: ToolCallPart, text: str, *, ok: bool) -> ToolReturnPart:
+    def _answer(self, part: ToolCallPart, result: ToolResult) -> ToolReturnPart:
         tool = self._tools.get(part.name)
         limit = (tool.return_char_limit if tool else None) or 50_000
+        text = result.text
         if len(text) > limit:
             text = f"{text[:limit]}... [cut: {len(text)} characters, the limit of this tool is {limit}]"
         return ToolReturnPart(
-            tool_call_id=part.id, name=part.name, status="success" if ok else "error", content=text.replace("\x00", "")
+            tool_call_id=part.id,
+            name=part.name,
+            status="success" if result.ok else "error",
+            content=text.replace("\x00", ""),
+            stdout=result.stdout,
+            stderr=result.stderr,
         )
+
+
+def _unexpected(error: Exception) -> str:
+    return f"Error: the tool failed unexpectedly ({type(error).__name__})."
+
+
+def _client_schema(tool: ClientTool) -> ToolSchema:
+    return ToolSchema(tool.name, tool.description or "", tool.parameters or {"type": "object", "properties": {}})
 
 
 def _schema(tool: Tool) -> ToolSchema:
@@ -93,8 +181,6 @@ def _schema(tool: Tool) -> ToolSchema:
 
 
 def _arguments(part: ToolCallPart) -> dict[str, Any]:
-    if part.error:
-        raise ToolFailed(part.error)
     try:
         arguments = orjson.loads(part.arguments or "{}")
     except orjson.JSONDecodeError as error:

@@ -100,7 +100,7 @@ class Connection:
                     frame = error.body if isinstance(error.body, dict) else {"message": error.message}
                     raise RunFailed(run_error(frame)) from error
                 except Exception as error:  # letta-client lets the errors of its HTTP library through
-                    raise RunFailed(f"the stream broke off: {error or type(error).__name__}") from error
+                    raise RunFailed(f"the stream broke off: {str(error) or type(error).__name__}") from error
                 if isinstance(frame, dict):
                     yield frame
 

@@ -69,7 +69,9 @@ class Run:
         reader = self._reader
         told: dict[str, Any] = {"agent_id": self._agent_id, "stop_reason": reader.stop_reason}
         if self.paused:
-            told["pending_approvals"] = [call.as_dict() | {"input": call.input or {}} for call in self.waiting]
+            told["pending_approvals"] = [
+                {"id": call.id, "name": call.name, "input": call.input or {}} for call in self.waiting
+            ]
         if reader.summaries:
             told["summaries"] = list(reader.summaries)
         if self._refused:
@@ -116,6 +118,9 @@ class Run:
         except (BadRequestError, UnprocessableEntityError) as error:
             if not may_be_refused:
                 raise
+            with about("Agent", self._agent_id):
+                # The message may be refused; the agent still has to be there.
+                await self._connection.get(url_path("agents", self._agent_id))
             self._refused = str(error)
         except ConflictError as error:
             if waits_for_approval(error):

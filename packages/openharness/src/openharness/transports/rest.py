@@ -147,11 +147,11 @@ def _failures_explained() -> Iterator[None]:
     except httpx.ConnectError as error:
         raise ConnectionError(f"Failed to connect: {error}") from error
     except httpx.TimeoutException as error:
-        raise TransportError(f"Request timed out: {error or type(error).__name__}") from error
+        raise TransportError(f"Request timed out: {str(error) or type(error).__name__}") from error
     except SSEError as error:
         raise TransportError(f"The answer is not an event stream: {error}") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise TransportError(f"The exchange broke off: {error or type(error).__name__}") from error
+        raise TransportError(f"The exchange broke off: {str(error) or type(error).__name__}") from error
 
 
 def _refuse_errors(response: httpx.Response) -> None:
