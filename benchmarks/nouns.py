@@ -26,7 +26,7 @@ async def run(sizes: Sizes, folder: Path) -> list[Row]:
             "create an agent with two blocks": ("POST", "/v1/agents/", made, 5.0),
             "change a block": ("PATCH", f"{agent}/core-memory/blocks/human", {"value": "Name: Bob"}, None),
             f"list 50 of {listed}": ("GET", "/v1/agents/?limit=50", None, 10.0),
-            f"list 50 of {listed}, without relations": ("GET", "/v1/agents/?limit=50&include=", None, None),
+            f"list 50 of {listed}, with tags alone": ("GET", "/v1/agents/?limit=50&include=agent.tags", None, None),
             f"find one of {listed} by name": ("GET", "/v1/agents/?name=nobody", None, None),
             "retrieve an agent": ("GET", agent, None, None),
             "list 50 of 200 messages": ("GET", f"{agent}/messages?limit=50", None, None),

@@ -19,6 +19,7 @@ from benchmarks.wire import Connection
 
 _PATIENCE = 60.0
 _POLL = 0.005
+_GRACE = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +55,31 @@ async def started(
     Raises:
         RuntimeError: it ended by itself or did not answer within a minute.
     """
-    env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH", "TMPDIR") if name in os.environ}
     begun = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *command], env={**env, **(environment or {})})
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, env={**env, **(environment or {})}, stdout=subprocess.DEVNULL
+    )
     try:
         while not await _healthy(port, health):
-            if process.poll() is not None or time.perf_counter() - begun > _PATIENCE:
+            if process.returncode is not None or time.perf_counter() - begun > _PATIENCE:
                 raise RuntimeError(f"{' '.join(command)} did not start")
             await asyncio.sleep(_POLL)
         yield Program(process.pid, port, time.perf_counter() - begun)
     finally:
-        process.terminate()
-        try:
-            await asyncio.to_thread(process.wait, 15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(_GRACE):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 async def _healthy(port: int, path: str) -> bool:

@@ -21,7 +21,13 @@ _STREAM = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-request-id: req-bench\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
 )
-_LISTED = [model(tokens=50), model(tokens=1)]
+_WINDOW = 1_000_000
+_LISTED = [
+    model(tokens=tokens, latency_ms=latency, gap_ms=gap)
+    for tokens in (20, 50, 500)
+    for latency in (0, 50)
+    for gap in (0, 2)
+]
 
 
 def _json(body: bytes) -> bytes:
@@ -76,7 +82,7 @@ class Provider(asyncio.Protocol):
     def _answer(self, request: bytes) -> None:
         assert self._transport is not None
         if request.startswith(b"GET"):
-            cards = [{"id": name, "object": "model", "context_length": 1_000_000} for name in _LISTED]
+            cards = [{"id": name, "object": "model", "context_length": _WINDOW} for name in _LISTED]
             self._transport.write(_json(json.dumps({"object": "list", "data": cards}).encode()))
             return
         found = _MODEL.search(request)

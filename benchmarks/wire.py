@@ -8,6 +8,8 @@ from typing import Any, cast
 import httptools
 import orjson
 
+_PATIENCE = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -67,7 +69,7 @@ class Connection(asyncio.Protocol):
         return await self.send(method, path, b"" if body is None else orjson.dumps(body), marker)
 
     async def send(self, method: str, path: str, data: bytes, marker: bytes = b"") -> Exchange:
-        """The same with bytes. Raises ConnectionError."""
+        """The same with bytes. Raises ConnectionError, and TimeoutError after a minute."""
         assert self._transport is not None
         self._parser = httptools.HttpResponseParser(self)
         self._done = asyncio.get_running_loop().create_future()
@@ -78,7 +80,8 @@ class Connection(asyncio.Protocol):
         )
         begun = perf_counter()
         self._transport.write(head.encode() + data)
-        await self._done
+        async with asyncio.timeout(_PATIENCE):
+            await self._done
         ended = perf_counter()
         first = None if self._first is None else self._first - begun
         return Exchange(self._parser.get_status_code(), b"".join(self._body), first, ended - begun)

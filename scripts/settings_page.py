@@ -20,8 +20,9 @@ PAGE = Path(__file__).resolve().parent.parent / "docs/settings.md"
 _INTRODUCTION = """\
 # Settings
 
-The server reads its settings once, when it starts: first the options of `letta server`, then environment variables, then
-the defaults. There is no configuration file. In Python the same names are arguments: `Settings(port=9000)`.
+The server reads its settings once, when it starts: options of `letta server`, then environment variables, then the
+defaults; the first that is given counts. There is no configuration file. In Python the same names are arguments:
+`Settings(port=9000)`.
 
 Keys of model providers are not settings; the variables for them are in [Models and providers](providers.md).
 

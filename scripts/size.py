@@ -19,10 +19,12 @@ LONG = 50
 REQUEST_PATH: Mapping[str, tuple[str, ...]] = {
     "HTTP": ("api.gateway", "api.messages", "api.context", "api.sse", "api.wire", "schemas.sends"),
     "the run": (
-        "runtime.runner", "runtime.loop", "runtime.request", "runtime.styles", "runtime.transcript", "runtime.commit",
-        "runtime.events",
+        "runtime.runner", "runtime.loop", "runtime.request", "runtime.styles", "runtime.approvals",
+        "runtime.transcript", "runtime.commit", "runtime.records", "runtime.events",
     ),
-    "what the model sees": ("memory.window", "memory.prompt", "schemas.messages"),
+    "what the model sees": (
+        "memory.window", "memory.prompt", "memory.tokens", "memory.compaction", "schemas.messages",
+    ),
     "an OpenAI-compatible model": (
         "models.protocol", "models.registry", "models.openai_chat", "models.openai_messages", "models.openai_answer",
         "models.http",
@@ -109,7 +111,8 @@ def _top(pairs: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
 
 
 def _table(measured: Report) -> Iterator[str]:
-    yield f"{'':<12} {'files':>6} {'lines':>7} {'median':>7} {'p95':>5}   {'functions':>9} {'median':>7} {'p95':>5}   > 50"
+    heading = ("files", "lines", "median", "p95", "functions", "median", "p95", "> 50")
+    yield "{:<12} {:>6} {:>7} {:>7} {:>5}   {:>9} {:>7} {:>5} {:>6}".format("", *heading)
     for found in measured.areas:
         files, functions = found.files, found.functions
         yield (

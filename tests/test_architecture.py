@@ -32,6 +32,7 @@ LAZY_LOADERS = {
     "letta.models.registry": "providers are loaded when the first of their handles is used",
     "letta.models.pydantic_ai.kinds": "provider libraries are large, and some are optional",
     "letta.store.database": "Alembic is needed on the first start and after an upgrade only",
+    "letta.cli.lazy": "a command loads its own work: `letta server` needs no client, and `letta --help` nothing",
 }
 """The modules that import by a call, and why each may."""
 
@@ -40,8 +41,8 @@ ONLY_IN = {
     "alembic": ("letta.store",),
     "asyncpg": ("letta.store",),
     "pydantic_ai": ("letta.models.pydantic_ai",),
-    "fastapi": ("letta.api", "letta.app"),
-    "starlette": ("letta.api", "letta.app"),
+    "fastapi": ("letta.api", "letta.app", "letta.client", "letta.cli"),
+    "starlette": ("letta.api", "letta.app", "letta.client", "letta.cli"),
     "uvicorn": ("letta.cli",),
     "typer": ("letta.cli",),
     "rich": ("letta.cli",),

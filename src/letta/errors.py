@@ -15,6 +15,7 @@
     └── ModelError                502  the model provider failed
         ├── ModelBadRequest       400
         │   └── ContextOverflow   400  the prompt does not fit the model's window
+        │       └── PromptOverflow  400  system prompt and tools alone do not fit
         ├── ModelAuthentication   401
         ├── ModelCredits          402
         ├── ModelNotFound         404
@@ -141,6 +142,12 @@ class ContextOverflow(ModelBadRequest):
     """The prompt does not fit the model's context window."""
 
     code = "context_window_exceeded"
+
+
+class PromptOverflow(ContextOverflow):
+    """The system prompt and the tools alone do not fit the model's context window."""
+
+    code = "context_window_overflow_in_system_prompt"
 
 
 class ModelAuthentication(ModelError):

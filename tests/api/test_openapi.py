@@ -116,7 +116,8 @@ async def test_messages_are_described_as_they_are_sent(served: Served) -> None:
     frames = [
         json.loads(line.removeprefix("data: ")) for line in streamed.text.splitlines() if line.startswith("data: {")
     ]
-    for one, form in [(item, Message) for item in [*answer["messages"], *listed]] + [(item, Frame) for item in frames]:
+    forms: list[tuple[Any, Any]] = [(item, Message) for item in [*answer["messages"], *listed]]
+    for one, form in [*forms, *((item, Frame) for item in frames)]:
         shown = TypeAdapter[Any](form).validate_python(one).model_dump(mode="json")
         assert shown.keys() == one.keys(), one["message_type"]
     with pytest.raises(ValidationError):

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.contract.process import ServerProcess
 
 ROOT = Path(__file__).parents[2]
@@ -50,14 +49,69 @@ def drive(version: str, server: ServerProcess) -> dict[str, Any]:
     return seen
 
 
-@pytest.fixture(scope="module")
-def seen_by_1_0_0(server: ServerProcess) -> dict[str, Any]:
-    return drive("1.0.0", server)
-
-
 def test_script_for_1_0_0_sees_what_it_expects(server: ServerProcess) -> None:
-    assert drive("1.0.0", server) == {}
+    assert drive("1.0.0", server) == {
+        "health": "ok",
+        "listed": [True],
+        "relations": [True, True, ["x"]],
+        "sent": [["tool_call_message", "tool_return_message", "assistant_message"], "end_turn", 2],
+        "streamed": ["ping", "assistant_message", "stop_reason", "usage_statistics"],
+        "said": "a b",
+        "kept": "Name: Ada",
+        "history": 9,
+        "run": ["completed", 2, True],
+        "attached": True,
+        "reset": True,
+        "updated": "d",
+        "identity_agents": [True],
+        "identity_updated": "Eve",
+        "base_tools": True,
+        "models": True,
+        "deleted": [True, True],
+    }
 
 
 def test_script_for_0_1_324_sees_what_it_expects(server: ServerProcess) -> None:
-    assert drive("0.1.324", server) == {}
+    assert drive("0.1.324", server) == {
+        "health": "ok",
+        "agent": ["openai/gpt-4", "gpt-4"],
+        "embedding": "text-embedding-ada-002",
+        "relations": [True],
+        "sent": [["tool_call_message", "tool_return_message", "assistant_message"], "end_turn", 2],
+        "replied": [
+            "reasoning_message",
+            "tool_call_message",
+            "tool_return_message",
+            "reasoning_message",
+            "assistant_message",
+        ],
+        "raw": ["reasoning_message", "tool_call_message", "tool_return_message"],
+        "streamed": ["ping", "assistant_message", "stop_reason", "usage_statistics"],
+        "said": "a b c",
+        "core_memory": ["human"],
+        "context": True,
+        "modified": "renamed",
+        "block_modified": "changed",
+        "block_name": "w",
+        "attached": True,
+        "tools": True,
+        "variables": {},
+        "counts": [True, True, True, True],
+        "history": [3, True],
+        "run": ["completed", True, True],
+        "active": [],
+        "jobs": "completed",
+        "job_lists": [True, []],
+        "step": True,
+        "trace": True,
+        "search": [True],
+        "models": True,
+        "embeddings": True,
+        "tags": True,
+        "provider": ["mine", True],
+        "provider_deleted": True,
+        "identity": "Eve",
+        "reset": True,
+        "run_deleted": True,
+        "deleted": [True, True],
+    }

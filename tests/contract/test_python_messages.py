@@ -13,10 +13,11 @@ from tests.contract.calls import call, plain
 
 MODEL = "openai/gpt-4o-mini"
 # Not built, refused with 501 when used: see test_parts_that_are_not_built_are_refused_by_name.
-NOT_BUILT = {"client_tools", "return_logprobs", "return_token_ids", "top_logprobs"}
+NOT_BUILT = {"return_logprobs", "return_token_ids", "top_logprobs"}
 SHOWN: dict[str, Any] = {
     "assistant_message_tool_kwarg": "message",
     "assistant_message_tool_name": "send_message",
+    "client_tools": [{"name": "look", "description": "Looks", "parameters": {"type": "object"}}],
     "client_skills": [{"name": "knit", "description": "Knits", "location": "/skills/knit"}],
     "enable_thinking": "true",
     "include_compaction_messages": False,
@@ -87,7 +88,7 @@ def test_only_the_message_types_wanted_come_back_and_all_are_stored(client: Lett
 
 
 def test_steps_stream_as_whole_messages(client: Letta, agent: AgentState) -> None:
-    with call(
+    answer: Any = call(
         client.agents.messages.create,
         unset={*NOT_BUILT, "messages"},
         agent_id=agent.id,
@@ -97,7 +98,8 @@ def test_steps_stream_as_whole_messages(client: Letta, agent: AgentState) -> Non
         background=False,
         include_pings=True,
         **SHOWN,
-    ) as stream:
+    )
+    with answer as stream:
         frames = list(stream)
     assert kinds(frames) == [
         "ping", "tool_call_message", "tool_return_message", "assistant_message", "stop_reason", "usage_statistics",
@@ -120,7 +122,7 @@ def test_tokens_stream_as_pieces_of_one_message(client: Letta, agent: AgentState
         include_pings=False,
         **SHOWN,
     ) as stream:
-        frames = list(stream)
+        frames: list[Any] = list(stream)
     pieces = [frame for frame in frames if frame.message_type == "assistant_message"]
     assert kinds(frames) == ["assistant_message"] * len(pieces) + ["stop_reason", "usage_statistics"]
     assert len(pieces) > 1
@@ -133,7 +135,7 @@ def test_tokens_stream_as_pieces_of_one_message(client: Letta, agent: AgentState
 
 def test_silent_stream_is_kept_alive_by_pings(impatient: Letta) -> None:
     made = impatient.agents.create(model=MODEL)
-    frames = list(impatient.agents.messages.create(made.id, input="!wait 1 hello", streaming=True))
+    frames: list[Any] = list(impatient.agents.messages.create(made.id, input="!wait 1 hello", streaming=True))
     assert kinds(frames)[:3] == ["ping", "ping", "ping"]
     assert kinds(frames)[-3:] == ["assistant_message", "stop_reason", "usage_statistics"]
     assert len({frame.id for frame in frames[:3]}) == 3
@@ -299,7 +301,6 @@ def test_steps_take_every_filter_and_feedback(client: Letta, agent: AgentState) 
 @pytest.mark.parametrize(
     "given",
     [
-        {"client_tools": [{"name": "look", "description": "Looks", "parameters": {"type": "object"}}]},
         {"return_logprobs": True},
         {"return_token_ids": True},
     ],
@@ -318,3 +319,47 @@ def test_neither_or_both_forms_of_a_message_are_refused(client: Letta, agent: Ag
         assert "exactly one of" in str(refused.value.body)
     with pytest.raises(NotFoundError):
         client.agents.messages.create(f"agent-{uuid4()}", input="hello")
+
+
+def test_clients_own_tool_waits_for_its_result_and_blocks_other_messages(client: Letta, agent: AgentState) -> None:
+    tool: Any = {"name": "look", "description": "Looks", "parameters": {"type": "object", "properties": {}}}
+    asked = client.agents.messages.create(agent.id, input="call look with {}", client_tools=[tool])
+    assert kinds(asked.messages) == ["approval_request_message"]
+    assert asked.stop_reason.stop_reason == "requires_approval"
+    request = plain(asked.messages[0])
+    with pytest.raises(ConflictError) as refused:
+        client.agents.messages.create(agent.id, input="hello")
+    assert isinstance(refused.value.body, dict)
+    detail = refused.value.body["detail"]
+    assert (detail["code"], detail["pending_request_id"]) == ("PENDING_APPROVAL", request["id"])
+    shown = client.agents.retrieve(agent.id, include=["agent.pending_approval"]).pending_approval
+    assert shown is not None
+    assert plain(shown) == request
+    result: Any = {"type": "tool", "tool_call_id": request["tool_call"]["tool_call_id"], "tool_return": "blue"}
+    answer = client.agents.messages.create(
+        agent.id, messages=[{"type": "approval", "approvals": [{**result, "status": "success"}]}]
+    )
+    assert kinds(answer.messages) == ["tool_return_message", "assistant_message"]
+    assert plain(answer.messages[0])["tool_return"] == "blue"
+
+
+@pytest.mark.parametrize(("approve", "status"), [(True, "success"), (False, "error")])
+def test_tool_that_needs_approval_runs_when_it_is_given(
+    client: Letta, agent: AgentState, approve: bool, status: str
+) -> None:
+    call(
+        client.agents.tools.update_approval,
+        tool_name="memory_insert",
+        agent_id=agent.id,
+        body_requires_approval=True,
+        query_requires_approval=True,
+    )
+    text = 'call memory_insert with {"label": "human", "new_string": "written"}'
+    frames: list[Any] = list(client.agents.messages.create(agent.id, input=text, streaming=True, stream_tokens=True))
+    assert kinds(frames)[-3:] == ["approval_request_message", "stop_reason", "usage_statistics"]
+    assert len({(frame.id, frame.otid) for frame in frames if frame.message_type == "approval_request_message"}) == 1
+    decision: Any = {"type": "approval", "approval_request_id": frames[-3].id, "approve": approve, "reason": "because"}
+    answer = client.agents.messages.create(agent.id, messages=[decision])
+    assert kinds(answer.messages) == ["tool_return_message", "assistant_message"]
+    assert plain(answer.messages[0])["status"] == status
+    assert ("written" in client.agents.blocks.retrieve("human", agent_id=agent.id).value) is approve

@@ -10,7 +10,7 @@ from letta_client import Letta, NotFoundError
 
 MODEL = "openai/gpt-4o-mini"
 Listing = Callable[..., Any]
-STEPS = [{"call": "memory_insert", "args": {"label": "a", "new_str": str(number)}} for number in range(3)]
+STEPS = [{"call": "memory_insert", "args": {"label": "a", "new_string": str(number)}} for number in range(3)]
 NAMES = (
     "agents",
     "agents.blocks",

@@ -84,7 +84,7 @@ async def test_answer_that_is_no_json_is_a_transport_error(server: Recorder, tra
 
 
 async def test_redirects_are_followed_with_method_and_body(server: Recorder, transport: RestTransport) -> None:
-    server.answer(RedirectResponse("/v1/things/", 307), {"ok": True})
+    server.answer(RedirectResponse(f"{server.base_url}/things/", 307), {"ok": True})
     assert await transport.request("POST", "/things", json_data={"a": 1}) == {"ok": True}
     assert [(asked.method, asked.path, asked.json) for asked in server.asked] == [
         ("POST", "/v1/things", {"a": 1}),

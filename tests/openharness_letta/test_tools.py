@@ -36,6 +36,7 @@ async def test_tools_are_listed_with_their_true_sources(server: WireServer, adap
     schema = {"name": "roll", "description": "", "parameters": {"type": "object", "properties": {"sides": {}}}}
     roll = server.add_tool("roll", "custom", json_schema=schema)
     by_id = server.add_tool("fetch", "external_mcp", metadata_={"mcp": {"server_id": "mcp_server-1"}})
+    server.add_tool("run_code", "letta_builtin")
     by_tag = server.add_tool("search", "external_mcp", tags=["mcp:docs"])
     await adapter.register_tool(LOOSE)
     tools = {tool.name: tool for tool in await adapter.list_tools()}
@@ -47,6 +48,7 @@ async def test_tools_are_listed_with_their_true_sources(server: WireServer, adap
         "roll": "custom",
         "fetch": "mcp",
         "search": "mcp",
+        "run_code": "builtin",
         "loose": "custom",
     }
     assert tools["roll"] == Tool(

@@ -14,13 +14,13 @@ from letta.store.steps import StepFilter
 
 
 def a_story(connection: Connection) -> dict[str, str]:
-    ada, bob = an_agent(connection), an_agent(connection)
+    ada, bob = an_agent(connection), an_agent(connection, project_id="p")
     run = a_run(connection, ada)
     return {
         "ada": ada,
         "run": run,
         "first": a_step(connection, ada, run, seconds=1),
-        "liked": a_step(connection, ada, run, seconds=2, feedback="positive", model="large"),
+        "liked": a_step(connection, ada, run, seconds=2, feedback="positive", model="large", tags=["a", 'say "b"']),
         "other": a_step(connection, bob, a_run(connection, bob), seconds=3),
     }
 
@@ -36,6 +36,10 @@ def a_story(connection: Connection) -> dict[str, str]:
         ({"feedback": "negative"}, []),
         ({"has_feedback": True}, ["liked"]),
         ({"has_feedback": False}, ["other", "first"]),
+        ({"tags": ["a", "z"]}, ["liked"]),
+        ({"tags": ['say "b"']}, ["liked"]),
+        ({"tags": ["b", "sa", "%"]}, []),
+        ({"project_id": "p"}, ["other"]),
         ({"created_after": at(1)}, ["other", "liked"]),
         ({"created_before": at(2)}, ["first"]),
     ],

@@ -36,6 +36,9 @@ class Gateway:
                 path = f"/v1{path.removeprefix(_LATEST)}"
             scope["path"] = path.rstrip("/") or "/"
             scope["raw_path"] = scope["path"].encode()
+            if b"%00" in scope.get("query_string", b"") or "\x00" in path:
+                await JSONResponse({"detail": "the address holds a NUL character (%00)"}, 422)(scope, receive, send)
+                return
             if not self._allowed(scope):
                 await JSONResponse({"detail": "Unauthorized"}, 401)(scope, receive, send)
                 return

@@ -14,6 +14,7 @@ from letta.runtime.commit import close_pending
 from letta.runtime.prompts import current_prompt
 from letta.runtime.runner import Running
 from letta.schemas import wire_messages
+from letta.schemas.compaction import Compact, CompactionResponse
 from letta.schemas.messages import Message, TextPart
 from letta.schemas.runs import CancelRuns, Run
 from letta.schemas.sends import MessageType, SendRequest
@@ -62,6 +63,13 @@ async def cancel_messages(parts: Parts, agent_id: AgentId, body: CancelRuns | No
         raise Conflict("No active runs to cancel")
     cancelled = await parts.runner.cancel(chosen) if chosen else {}
     return reply(({waited: "cancelled"} if waited else {}) | cancelled)
+
+
+@router.post("/agents/{agent_id}/summarize", response_model=CompactionResponse)
+async def compact_messages(parts: Parts, agent_id: AgentId, body: Compact | None = None) -> Response:
+    """Replace the older part of the conversation by a summary now. What it stands for stays stored and searchable."""
+    settings = body.compaction_settings if body else None
+    return reply(await parts.runner.compact(agent_id, agent_id, settings))
 
 
 @router.get("/agents/{agent_id}/messages", response_model=list[wire_messages.Message])

@@ -95,12 +95,14 @@ class _Encoder:
 
     def _fresh(self, event: Committed) -> list[Message]:
         streamed = event.streamed if self._options.tokens and event.streamed in self._pieces else None
-        return [message for message in event.messages if is_shown(message) and message.id != streamed]
+        return [
+            message for message in event.messages if is_shown(message, self._options.wire) and message.id != streamed
+        ]
 
 
-def is_shown(message: Message) -> bool:
+def is_shown(message: Message, options: WireOptions) -> bool:
     """Whether a message is part of a run's answer: what the agent and its tools said, not what was sent to it."""
-    return message.role in (Role.ASSISTANT, Role.TOOL)
+    return message.role in (Role.ASSISTANT, Role.TOOL) or (message.role is Role.SUMMARY and options.compactions)
 
 
 def finish_frames(run_id: str, event: Finished) -> list[bytes]:
@@ -165,7 +167,7 @@ async def collect(run_id: str, events: EventLog, options: WireOptions) -> Wire:
         for event in events.events
         if isinstance(event, Committed)
         for message in event.messages
-        if is_shown(message)
+        if is_shown(message, options)
         for wire in to_wire(message, options)
     ]
     return {

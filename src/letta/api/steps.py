@@ -7,7 +7,6 @@ from sqlalchemy import Connection
 
 from letta.api.context import Page, Parts, StepId, paging, reply
 from letta.api.wire import all_to_wire
-from letta.errors import NotBuilt
 from letta.schemas import wire_messages
 from letta.schemas.common import Timestamp
 from letta.schemas.messages import Message
@@ -38,8 +37,6 @@ async def list_steps(
     project_id: str | None = None,
 ) -> Any:
     """Steps of all agents. No step here has a trace id, so `trace_ids` finds none."""
-    if tags or project_id is not None:
-        raise NotBuilt("Steps cannot be filtered by tags or project_id yet")
     if trace_ids:
         return reply([])
     wanted = StepFilter(
@@ -49,6 +46,8 @@ async def list_steps(
         has_feedback=has_feedback,
         created_after=start_date,
         created_before=end_date,
+        tags=tags or (),
+        project_id=project_id,
     )
     return reply(await parts.database.read(lambda connection: steps.list_page(connection, wanted, **page.arguments())))
 

@@ -15,10 +15,7 @@ MISSING: dict[str, tuple[str, ...]] = {
         "GET POST /v1/agents/{agent_id}/export",
         "POST /v1/agents/import",
     ),
-    "compacting a conversation": (
-        "POST /v1/agents/{agent_id}/summarize",
-        "POST /v1/conversations/{conversation_id}/compact",
-    ),
+    "compacting a conversation": ("POST /v1/conversations/{conversation_id}/compact",),
     "archival memory": (
         "GET POST /v1/agents/{agent_id}/archival-memory",
         "GET /v1/agents/{agent_id}/archival-memory/search",

@@ -98,6 +98,7 @@ def _shown(message: Message, options: WireOptions) -> Iterator[tuple[str, Wire]]
         case Role.USER:
             yield "user_message", {"content": _content(message.parts)}
         case Role.SUMMARY if options.compactions:
+            yield "event_message", {"event_type": "compaction", "event_data": (message.data or {}).get("stats") or {}}
             yield "summary_message", {"summary": message.text, "compaction_stats": (message.data or {}).get("stats")}
         case Role.SUMMARY:
             yield "user_message", {"content": message.text}

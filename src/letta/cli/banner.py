@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
-from sqlalchemy.engine import make_url
 
 from letta.models.registry import ProviderStatus
 from letta.settings import Settings
+from letta.store.lock import shown_url
 from letta.version import __version__
 
 READY = "Ready at"
@@ -19,7 +19,7 @@ def announce(console: Console, settings: Settings, url: str, providers: Sequence
     password = "required" if has_password(settings) else "none: whoever reaches the port is trusted"
     rows = {
         "Data": str(settings.data_dir.expanduser().resolve()),
-        "Database": make_url(settings.resolved_database_url).render_as_string(hide_password=True),
+        "Database": shown_url(settings.resolved_database_url),
         "Password": password,
         "Providers": ", ".join([*providers, "letta (built in)"]),
         "API docs": f"{url}/docs",

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from sqlalchemy.engine import make_url
-
 from letta.errors import LettaError
 from letta.settings import Settings
 from letta.store.inspection import State, look
+from letta.store.lock import shown_url
 from letta.store.query import now
 from letta.store.vault import KEY_FILE, Vault, open_vault
 
@@ -55,12 +54,12 @@ def folder(settings: Settings) -> Iterator[Check]:
 
 def database(settings: Settings) -> tuple[State | None, list[Check]]:
     """Does the database answer, and does its schema fit this version?"""
-    shown = make_url(settings.resolved_database_url).render_as_string(hide_password=True)
     try:
+        shown = shown_url(settings.resolved_database_url)
         state = asyncio.run(look(settings.resolved_database_url))
     except LettaError as error:
         advice = "Is it running, and are address, user and password in LETTA_DATABASE_URL right?"
-        return None, [Check("database", "problem", f"{shown}: {error.message}", advice)]
+        return None, [Check("database", "problem", error.message, advice)]
     if state is None:
         return None, [Check("database", "ok", f"{shown} (made at the first start)")]
     if state.damage is not None:

@@ -17,8 +17,14 @@ Local = Annotated[bool, typer.Option("--local", help="Work in this process, with
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Agent = Annotated[str, typer.Argument(help="Id or name of the agent.")]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="A server for stateful agents.")
-agents = typer.Typer(no_args_is_help=True, help="List, create, show and delete agents.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="A server for stateful agents.",
+)
+agents = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, create, show and delete agents.")
 app.add_typer(agents, name="agents")
 
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
 from rich.console import Console
 
 from letta import log as logs
@@ -85,15 +84,14 @@ def _run(settings: Settings, sockets: list[socket.socket]) -> None:
         server_header=False,
         timeout_graceful_shutdown=int(settings.shutdown_grace + _DRAIN),
     )
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(app, config, settings, sockets))
-
-
-async def _serve(app: FastAPI, config: uvicorn.Config, settings: Settings, sockets: list[socket.socket]) -> None:
     url = reachable_url(settings.host, sockets[0].getsockname()[1])
-    async with app.router.lifespan_context(app):
-        listening = _Listening(config, app.state.server, url)
-        await listening.serve(sockets)
+
+    async def serve_until_told() -> None:
+        async with app.router.lifespan_context(app):
+            await _Listening(config, app.state.server, url).serve(sockets)
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(serve_until_told())
 
 
 class _Listening(uvicorn.Server):

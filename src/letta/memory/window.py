@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
+from letta.memory.compaction import clamp_returns
 from letta.schemas.agents import AgentState
-from letta.schemas.messages import Message, Role
+from letta.schemas.messages import Message, Role, TextPart
 from letta.store import agents, messages
 from letta.store.agents import Snapshot
 from letta.store.conversations import Thread
 from letta.store.database import Database
 from letta.store.runs import Versions
 
+SUMMARY_INTRODUCTION = "[This is a summary of earlier messages of this conversation, which are not shown any more.]"
 _MAX_WINDOWS = 512
 _MAX_MESSAGES = 50_000
 
@@ -28,6 +30,24 @@ class Window:
     snapshot: Snapshot
     versions: Versions
     messages: list[Message] = field(default_factory=list)
+    _clamped: dict[tuple[str, int], Message] = field(default_factory=dict)
+
+    def introduced(self, summary: Message) -> Message:
+        """The summary with a line that says what it is, the same object every time."""
+        key = (summary.id, 0)
+        if key not in self._clamped:
+            text = f"{SUMMARY_INTRODUCTION}\n\n{summary.text}"
+            self._clamped[key] = Message.model_construct(**{**dict(summary), "parts": [TextPart(text=text)]})
+        return self._clamped[key]
+
+    def clamped(self, message: Message, limit: int) -> Message:
+        """The message with its tool results cut to `limit` characters; the same object every time it is asked for."""
+        if message.role is not Role.TOOL:
+            return message
+        key = (message.id, limit)
+        if key not in self._clamped:
+            self._clamped[key] = clamp_returns(message, limit)
+        return self._clamped[key]
 
     @property
     def agent(self) -> AgentState:

@@ -7,21 +7,32 @@ while a model is asked. Readers (HTTP, CLI, SDK) get what this generator yields 
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter_ns
 from types import MappingProxyType
 from typing import NamedTuple
 
-from letta.errors import LettaError, ModelCredits, ModelEmptyAnswer, ModelError, PendingApproval
+from letta.errors import (
+    ContextOverflow,
+    LettaError,
+    ModelCredits,
+    ModelEmptyAnswer,
+    ModelError,
+    PendingApproval,
+    PromptOverflow,
+)
+from letta.memory.compaction import TRIGGER_SHARE, squeeze
+from letta.memory.tokens import Ledger, estimate
 from letta.memory.window import Window, Windows
 from letta.models.protocol import Answer
 from letta.models.registry import Registry
 from letta.runtime import approvals, commit, transcript
 from letta.runtime.commit import Commit, Results, Scene, Step
+from letta.runtime.compact import Occasion, compact, settings_of
 from letta.runtime.events import Committed, Delta, Event, Finished, added, failure_of
 from letta.runtime.events import RunUsage as Used
 from letta.runtime.records import Timing, failed_step_row, usage_from_json
-from letta.runtime.request import Call, build, resolve, toolbox_of
+from letta.runtime.request import Call, build, fixed_texts, limit_of, resolve, toolbox_of
 from letta.runtime.styles import style_of
 from letta.schemas.common import new_id
 from letta.schemas.messages import Message, Role, ToolCallPart
@@ -38,7 +49,10 @@ from letta.tools.toolbox import Toolbox
 
 log = logging.getLogger(__name__)
 
+# How often a conversation is compacted before one request, and how often a provider may still refuse it as too long.
+_ROUNDS, _OVERFLOWS = 4, 3
 _STOPS: dict[type[LettaError], StopReason] = {
+    PromptOverflow: StopReason.CONTEXT_WINDOW_OVERFLOW_IN_SYSTEM_PROMPT,
     ModelEmptyAnswer: StopReason.INVALID_LLM_RESPONSE,
     ModelCredits: StopReason.INSUFFICIENT_CREDITS,
 }
@@ -53,6 +67,7 @@ class Means:
     windows: Windows
     max_steps: int
     keep_traces: bool
+    ledger: Ledger = field(default_factory=Ledger)
     runners: Mapping[str, ErrandRunner] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -92,6 +107,7 @@ class _Turn:
         self.stop: StopReason | None = None
         self.started_ns = perf_counter_ns()
         self.first_token_ns: int | None = None
+        self.call: Call | None = None
 
     async def events(self) -> AsyncGenerator[Event]:
         """Everything that happens, ending with `Finished`."""
@@ -163,25 +179,69 @@ class _Turn:
 
     async def _step(self, ids: StepIds, timing: Timing) -> AsyncGenerator[Event]:
         """Ask the model, carry out its calls, store what came of it."""
-        resolved = resolve(self.means.registry, self.window, self.request)
-        call = build(self.window, self.request, self.inputs, self.rules, resolved, self._toolbox())
         answer: Answer | None = None
-        try:
-            async with aclosing(self._ask(call, ids, timing)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, Answer):
-                        answer = piece
-                    else:
-                        yield piece
-        except ModelEmptyAnswer:
-            if not self._nothing_left_to_say():
-                raise
-            await self._end(StopReason.END_TURN)
-            return
+        call: Call | None = None
+        for attempt in range(_OVERFLOWS + 1):
+            async with aclosing(self._fit(ids, forced=attempt > 0)) as events:
+                async for event in events:
+                    yield event
+            call = self.call
+            assert call is not None, "fitting ends with a call"
+            try:
+                async with aclosing(self._ask(call, ids, timing)) as pieces:
+                    async for piece in pieces:
+                        if isinstance(piece, Answer):
+                            answer = piece
+                        else:
+                            yield piece
+                break
+            except ModelEmptyAnswer:
+                if not self._nothing_left_to_say():
+                    raise
+                await self._end(StopReason.END_TURN)
+                return
+            except ContextOverflow:
+                if attempt == _OVERFLOWS:
+                    raise
+                limit = limit_of(self.window, call.resolved)
+                self.means.ledger.overflowed(call.resolved.handle, _size(call), limit)
+        assert call is not None
         assert answer is not None, "a model stream ends with an Answer"
+        self.means.ledger.note(call.resolved.handle, _size(call), answer.usage.prompt_tokens)
         async with aclosing(self._act(self._answer(call, ids, timing, answer))) as events:
             async for event in events:
                 yield event
+
+    async def _fit(self, ids: StepIds, *, forced: bool) -> AsyncGenerator[Event]:
+        """Make the next request, and compact the conversation until it fits; `forced` means that it did not."""
+        ledger = self.means.ledger
+        for number in range(_ROUNDS + 1):
+            resolved = resolve(self.means.registry, self.window, self.request)
+            call = build(self.window, self.request, self.inputs, self.rules, resolved, self._toolbox())
+            self.call, limit = call, limit_of(self.window, resolved)
+            room = int(limit * TRIGGER_SHARE)
+            if not forced and ledger.tokens(resolved.handle, fixed_texts(call), call.request.messages) <= room:
+                return
+            fixed = ledger.tokens(resolved.handle, fixed_texts(call), ())
+            if fixed >= limit:
+                raise PromptOverflow(
+                    f"the system prompt, memory blocks and tools take about {fixed} tokens, the context window of "
+                    f"{resolved.handle} is {limit}: shorten them, detach tools, or choose a model with a larger window"
+                )
+            if number == _ROUNDS:
+                break
+            trigger = "context_window_exceeded" if forced else "context_window_threshold"
+            occasion = Occasion(trigger, limit, fixed, resolved, call.request, self.work.id, ids.step)
+            done = await compact(
+                self.means.database, self.means.registry, ledger, self.window, settings_of(self.window), occasion
+            )
+            if done is None:
+                break
+            forced = False
+            self.window = await self.means.windows.get(self.work.agent_id, self.work.conversation_id, done.versions)
+            yield Committed((done.message,))
+        messages = squeeze(call.request.messages, room - fixed, ledger.factor(resolved.handle))
+        self.call = replace(call, request=replace(call.request, messages=messages))
 
     async def _ask(self, call: Call, ids: StepIds, timing: Timing) -> AsyncGenerator[Delta | Answer]:
         """The model's answer, piece by piece, then whole. Raises letta.errors.ModelError."""
@@ -279,6 +339,11 @@ class _Turn:
 
     def _errand(self, step_id: str) -> "_ErrandMaker":
         return _ErrandMaker(self.window, self.work, step_id)
+
+
+def _size(call: Call) -> int:
+    """The estimated length of a request."""
+    return estimate(fixed_texts(call), call.request.messages)
 
 
 @dataclass(frozen=True, slots=True)

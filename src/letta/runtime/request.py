@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pydantic import TypeAdapter
+from pydantic_core import to_json
 
 from letta.memory.prompt import PromptFacts, compile_prompt
 from letta.memory.window import Window
@@ -15,7 +16,7 @@ from letta.models.provider import Resolved
 from letta.models.registry import Registry
 from letta.runtime.styles import Style, style_of
 from letta.schemas.agents import AgentState
-from letta.schemas.messages import Message
+from letta.schemas.messages import Message, Role
 from letta.schemas.model_settings import ModelSettings
 from letta.schemas.sends import SendRequest
 from letta.tools.context import ErrandRunner
@@ -23,6 +24,8 @@ from letta.tools.rules import RuleBook
 from letta.tools.toolbox import Toolbox
 
 _SETTINGS: TypeAdapter[ModelSettings] = TypeAdapter(ModelSettings)
+# A tool's result may fill a fifth of the window, and always this many characters.
+_LEAST_CLAMP, _CLAMP_SHARE, _CHARACTERS_PER_TOKEN = 5_000, 0.2, 4
 _KNOWN = frozenset(ModelParameters.__slots__) | {
     "provider_type", "reasoning", "thinking", "thinking_config", "response_schema", "strict", "max_output_tokens",
 }  # fmt: skip
@@ -69,12 +72,13 @@ def build(
     parameters = parameters_of(agent, window.thread.model_settings, parallel=rules.only_approvals)
     reasons = bool(parameters.thinking or parameters.effort not in (None, "none"))
     zone = zone_of(agent)
+    clamp = max(_LEAST_CLAMP, int(limit_of(window, resolved) * _CLAMP_SHARE * _CHARACTERS_PER_TOKEN))
     return Call(
         ModelRequest(
             model=resolved.name,
             handle=resolved.handle,
             system=compile_prompt(agent, prompt_facts(window, request)),
-            messages=[style.show(message, zone) for message in (*window.messages, *inputs)],
+            messages=[_shown(window, message, style, zone, clamp) for message in (*window.messages, *inputs)],
             tools=style.tools(offered, reasons=reasons),
             tool_choice=_choice(permission.required, permission.names),
             parameters=parameters,
@@ -83,6 +87,26 @@ def build(
         toolbox,
         style,
     )
+
+
+def limit_of(window: Window, resolved: Resolved) -> int:
+    """The tokens a prompt may have: the model's window, or less where the agent or conversation says so."""
+    own = window.thread.context_window_limit
+    if own is None and resolved.handle == window.agent.model:
+        own = window.agent.llm_config.context_window
+    return min(own or resolved.context_window, resolved.context_window)
+
+
+def fixed_texts(call: Call) -> list[str]:
+    """What of a request is no message: the prompt and the tools."""
+    return [*call.request.system, to_json([tool.parameters for tool in call.request.tools]).decode()]
+
+
+def _shown(window: Window, message: Message, style: Style, zone: ZoneInfo, clamp: int) -> Message:
+    """A message as the model gets it: long results cut, summaries introduced as such."""
+    if message.role is Role.SUMMARY:
+        return window.introduced(message)
+    return style.show(window.clamped(message, clamp), zone)
 
 
 def prompt_facts(window: Window, request: SendRequest | None = None) -> PromptFacts:

@@ -18,10 +18,12 @@ from letta import log as logs
 from letta.errors import Conflict, LettaError, NotFound, StoreUnavailable
 from letta.runtime import approvals, commit, loop
 from letta.runtime.commit import LostRun
+from letta.runtime.compact_now import compact_now
 from letta.runtime.events import EventLog, Failure, Finished, RunUsage, failure_of
 from letta.runtime.loop import Means
 from letta.runtime.records import Timing
 from letta.schemas.common import new_id
+from letta.schemas.compaction import CompactionResponse, CompactionSettings
 from letta.schemas.runs import StopReason
 from letta.schemas.sends import SendRequest
 from letta.store import runs
@@ -133,6 +135,22 @@ class Runner:
         running.task.cancel()
         finished = await running.events.wait()
         return finished.stop_reason is StopReason.CANCELLED
+
+    async def compact(
+        self, agent_id: str, conversation_id: str, override: CompactionSettings | None
+    ) -> CompactionResponse:
+        """Compact a conversation now, between two runs. With nothing to evict, the window stays as it is.
+
+        Raises:
+            letta.errors.NotFound: no such agent or conversation.
+            letta.errors.Conflict: another process changed the conversation meanwhile.
+        """
+        ticket = self._join(conversation_id)
+        try:
+            await ticket
+            return await compact_now(self._means, agent_id, conversation_id, override)
+        finally:
+            self._leave(conversation_id, ticket)
 
     # -- one run ------------------------------------------------------------------------------------------------------
 

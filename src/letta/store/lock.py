@@ -9,7 +9,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from letta.errors import Conflict
+from sqlalchemy import URL
+from sqlalchemy.exc import ArgumentError
+
+from letta.errors import Conflict, InvalidRequest
 from letta.store.database import parse_url
 
 if sys.platform != "win32":
@@ -45,16 +48,29 @@ class FileLock:
         os.close(self._descriptor)
 
 
+def shown_url(database_url: str) -> str:
+    """The address of a database without its password, fit for a person to read. Raises as `lock_path`."""
+    return _parsed(database_url).render_as_string(hide_password=True)
+
+
 def lock_path(database_url: str) -> Path | None:
     """Where a database is locked; None for one that several processes may use, or that no other can reach.
 
     Raises:
         letta.errors.InvalidRequest: a database this server does not speak.
     """
-    url = parse_url(database_url)
+    url = _parsed(database_url)
     if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
         return None
     return Path(f"{url.database}.lock")
+
+
+def _parsed(database_url: str) -> URL:
+    try:
+        return parse_url(database_url)
+    except ArgumentError:
+        # The text may hold a password, so it is not repeated.
+        raise InvalidRequest("database_url: not a database address; write sqlite:/// or postgresql://") from None
 
 
 def lock_database(database_url: str) -> FileLock | None:

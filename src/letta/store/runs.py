@@ -201,7 +201,7 @@ def open_ids(connection: Connection, conversation_id: str | None, agent_id: str)
     return list(connection.execute(query.order_by(runs.c.created_at, runs.c.id)).scalars())
 
 
-def list_page(connection: Connection, wanted: RunFilter, **paging: Any) -> list[Run]:
+def list_page(connection: Connection, /, wanted: RunFilter, **paging: Any) -> list[Run]:
     """One page of runs; paging as in `letta.store.query.rows`."""
     query = select(runs)
     for column, value in (

@@ -1,20 +1,22 @@
 """Steps as rows, with their numbers and feedback."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+import orjson
+from sqlalchemy import Connection, Text, exists, insert, or_, select, type_coerce, update
 
 from letta.errors import NotFound
 from letta.schemas.steps import Step, StepMetrics
-from letta.store.query import rows
-from letta.store.tables import steps
+from letta.store.query import like, rows
+from letta.store.tables import agents, steps
 
 
 @dataclass(frozen=True, slots=True)
 class StepFilter:
-    """What to list; None does not filter."""
+    """What to list; None does not filter. `tags` asks for any of them, `project_id` is the agent's."""
 
     agent_id: str | None = None
     run_id: str | None = None
@@ -23,6 +25,8 @@ class StepFilter:
     has_feedback: bool | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    tags: Sequence[str] = ()
+    project_id: str | None = None
 
 
 def add(connection: Connection, values: dict[str, Any]) -> None:
@@ -64,7 +68,7 @@ def give_feedback(connection: Connection, step_id: str, values: dict[str, Any]) 
     return get(connection, step_id)
 
 
-def list_page(connection: Connection, wanted: StepFilter, **paging: Any) -> list[Step]:
+def list_page(connection: Connection, /, wanted: StepFilter, **paging: Any) -> list[Step]:
     """One page of steps; paging as in `letta.store.query.rows`."""
     query = select(steps)
     for column, value in (
@@ -81,6 +85,12 @@ def list_page(connection: Connection, wanted: StepFilter, **paging: Any) -> list
         query = query.where(steps.c.created_at > wanted.created_after)
     if wanted.created_before is not None:
         query = query.where(steps.c.created_at < wanted.created_before)
+    if wanted.tags:
+        # A list of texts as JSON: a whole tag is found with its quotes.
+        stored = type_coerce(steps.c.tags, Text)
+        query = query.where(or_(*(stored.like(like(orjson.dumps(tag).decode()), escape="\\") for tag in wanted.tags)))
+    if wanted.project_id is not None:
+        query = query.where(exists().where(agents.c.id == steps.c.agent_id, agents.c.project_id == wanted.project_id))
     return [_step(row) for row in rows(connection, query, steps, **paging)]
 
 

@@ -394,3 +394,101 @@ providers = Table(
     Column("last_synced", Timestamp),
     *_times(),
 )
+
+archives = Table(
+    "archives",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, index=True),
+    Column("description", Text),
+    # The handle of the embedding model, and its older long form; None: searched by words only.
+    Column("embedding", Text),
+    Column("embedding_config", Json),
+    Column("metadata", Json),
+    *_times(),
+    Index("ix_archives_created", "created_at", "id"),
+)
+
+agent_archives = Table(
+    "agent_archives",
+    metadata,
+    _owned("agents", primary_key=True),
+    Column("archive_id", Text, ForeignKey("archives.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("created_at", Timestamp, nullable=False),
+)
+
+passages = Table(
+    "passages",
+    metadata,
+    _id(),
+    Column("archive_id", Text, ForeignKey("archives.id", ondelete="CASCADE"), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("tags", Json),
+    Column("metadata", Json),
+    Column("deleted_at", Timestamp),
+    *_times(),
+    Index("ix_passages_archive", "archive_id", "created_at", "id"),
+)
+
+passage_tags = Table(
+    "passage_tags",
+    metadata,
+    Column("passage_id", Text, ForeignKey("passages.id", ondelete="CASCADE"), primary_key=True),
+    Column("tag", Text, primary_key=True, index=True),
+)
+
+# What is searched: messages and passages, long ones in pieces. The words of `terms` are indexed in `piece_words`
+# (SQLite) or in the column `words` (PostgreSQL), which the migrations make.
+pieces = Table(
+    "pieces",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("kind", Text, nullable=False),
+    # Whose it is: an agent's id for messages, an archive's for passages. `owner_word` is the same as one word.
+    Column("owner", Text, nullable=False),
+    Column("owner_word", Text, nullable=False),
+    Column("item_id", Text, nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("thread", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("role", Text),
+    Column("speaker", Text),
+    Column("text", Text, nullable=False),
+    Column("terms", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    # The embedding model that still has to read it, until when somebody is at it, and why it cannot be read.
+    Column("wanted", Text),
+    Column("claimed_until", Timestamp),
+    Column("failure", Text),
+    Index("ix_pieces_owner", "owner", "thread", "position"),
+    Index(
+        "ix_pieces_wanted",
+        "number",
+        "id",
+        sqlite_where=text("wanted IS NOT NULL"),
+        postgresql_where=text("wanted IS NOT NULL"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+# One vector per piece: float32, little endian. Where pgvector is installed it is in the column `embedding` instead.
+vectors = Table(
+    "vectors",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("piece_id", BigInteger, ForeignKey("pieces.id", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("owner", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("data", LargeBinary),
+    Index("ix_vectors_owner", "owner", "model", "id"),
+    sqlite_autoincrement=True,
+)
+
+# Counters of what was added to and taken from an owner's vectors: every process sees when its copy is old.
+vector_owners = Table(
+    "vector_owners",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("added", BigInteger, nullable=False),
+    Column("removed", BigInteger, nullable=False),
+)

@@ -66,7 +66,7 @@ def named(connection: Connection, names: Sequence[str]) -> list[Tool]:
     return [_tool(row) for row in connection.execute(select(tools).where(tools.c.name.in_(names)))]
 
 
-def list_page(connection: Connection, wanted: ToolFilter, **paging: Any) -> list[Tool]:
+def list_page(connection: Connection, /, wanted: ToolFilter, **paging: Any) -> list[Tool]:
     """One page of tools; paging as in `letta.store.query.rows`."""
     return [_tool(row) for row in rows(connection, _filtered(select(tools), wanted), tools, **paging)]
 

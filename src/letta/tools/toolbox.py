@@ -177,7 +177,7 @@ def _client_schema(tool: ClientTool) -> ToolSchema:
 def _schema(tool: Tool) -> ToolSchema:
     schema = tool.json_schema or {}
     parameters = schema.get("parameters") or {"type": "object", "properties": {}}
-    return ToolSchema(str(tool.name), schema.get("description") or tool.description or "", parameters)
+    return ToolSchema(str(tool.name), tool.description or schema.get("description") or "", parameters)
 
 
 def _arguments(part: ToolCallPart) -> dict[str, Any]:

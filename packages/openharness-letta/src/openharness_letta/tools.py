@@ -22,7 +22,6 @@ from openharness_letta.schema import definition_of
 Handler = Callable[..., Any]
 Registrable = ToolDefinition | Mapping[str, Any] | Handler | str
 
-SOURCES = {"custom": "custom", "external_mcp": "mcp"}
 HANDLER_KEYS = ("handler", "function", "callable")
 SOURCE_KEYS = ("source_code", "source")
 
@@ -182,10 +181,16 @@ def listed(tool: dict[str, Any]) -> Tool:
         id=tool["id"],
         name=name,
         description=tool.get("description") or schema.get("description") or name,
-        source=SOURCES.get(tool.get("tool_type") or "custom", "builtin"),
+        source=_source(tool.get("tool_type") or "custom"),
         input_schema=_object_schema(schema.get("parameters") or {}),
         mcp_server_id=mcp_server_of(tool),
     )
+
+
+def _source(tool_type: str) -> str:
+    if tool_type == "external_mcp":
+        return "mcp"
+    return "builtin" if tool_type.startswith("letta_") else "custom"
 
 
 def mcp_server_of(tool: dict[str, Any]) -> str | None:
