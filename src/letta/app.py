@@ -37,11 +37,14 @@ from letta.models.scripted import ScriptedModel
 from letta.runtime.creation import Agents
 from letta.runtime.loop import Means
 from letta.runtime.runner import Runner
+from letta.runtime.talk import Talk
+from letta.schemas.tools import ToolType
 from letta.settings import Settings
 from letta.store.database import Database, SQLiteDatabase, open_database
 from letta.store.lock import lock_database
 from letta.store.vault import open_vault
 from letta.tools import builtin
+from letta.tools.context import ErrandRunner
 from letta.version import __version__
 
 log = logging.getLogger(__name__)
@@ -102,8 +105,12 @@ async def open_server(settings: Settings, environment: Mapping[str, str], script
 
 
 def _runner(settings: Settings, database: Database, registry: Registry) -> Runner:
-    means = Means(database, registry, Windows(database), settings.max_steps, settings.keep_traces)
-    return Runner(means, alone=isinstance(database, SQLiteDatabase), grace=settings.shutdown_grace)
+    runners: dict[str, ErrandRunner] = {}
+    means = Means(database, registry, Windows(database), settings.max_steps, settings.keep_traces, runners=runners)
+    runner = Runner(means, alone=isinstance(database, SQLiteDatabase), grace=settings.shutdown_grace)
+    # Some tools need the runner, which needs the tools: they are added once both are there.
+    runners[ToolType.LETTA_MULTI_AGENT_CORE] = Talk(database, runner).run
+    return runner
 
 
 async def close_server(server: Server) -> None:

@@ -166,7 +166,7 @@ class Agents:
 
 
 def _refuse_unbuilt(request: CreateAgent | UpdateAgent) -> None:
-    for name in ("source_ids", "folder_ids", "from_template", "enable_sleeptime", "include_multi_agent_tools"):
+    for name in ("source_ids", "folder_ids", "from_template", "enable_sleeptime"):
         if getattr(request, name, None):
             raise NotBuilt(f"{name} is not built yet")
 
@@ -267,6 +267,7 @@ def _asks_for(rule: ToolRule, tool_name: str) -> bool:
 
 def _tool_ids(connection: Connection, request: CreateAgent) -> list[str]:
     names = list(builtin.default_tools(request.agent_type)) if request.include_base_tools else []
+    names += builtin.MULTI_AGENT if request.include_multi_agent_tools else ()
     names += request.tools or ()
     known = tools.ids_by_name(connection, names)
     missing = [name for name in names if name not in known]

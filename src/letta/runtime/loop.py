@@ -355,4 +355,7 @@ class _ErrandMaker:
     step_id: str
 
     def __call__(self, part: ToolCallPart, tool: Tool) -> Errand:
-        return Errand(tool, {}, self.window.agent, self.work.conversation_id, self.work.id, self.step_id, part.id)
+        asked_by = tuple(self.work.request.get("asked_by", ()))
+        return Errand(
+            tool, {}, self.window.agent, self.work.conversation_id, self.work.id, self.step_id, part.id, asked_by
+        )

@@ -85,9 +85,17 @@ class Runner:
         await self._means.database.write(runs.release, self._owner)
 
     async def start(
-        self, agent_id: str, conversation_id: str, request: SendRequest, *, background: bool = False
+        self,
+        agent_id: str,
+        conversation_id: str,
+        request: SendRequest,
+        *,
+        background: bool = False,
+        asked_by: Sequence[str] = (),
     ) -> Running:
         """Accept a request: its run is stored when this returns, and worked on when its turn comes.
+
+        `asked_by` are the agents that wait for what comes of it.
 
         Raises:
             letta.errors.NotFound: no such agent or conversation.
@@ -96,6 +104,8 @@ class Runner:
         if self._stopping:
             raise StoreUnavailable("The server is stopping; send the request again.")
         body = request.model_dump(mode="json", exclude_unset=True)
+        if asked_by:
+            body["asked_by"] = list(asked_by)
         work = Work(new_id("run"), agent_id, conversation_id, body, background, 1, now())
         ticket = self._join(conversation_id)
         try:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from letta.errors import ToolFailed
 from letta.schemas.agents import AgentType
 from letta.schemas.tools import ToolType
 from letta.store import tools
@@ -18,12 +19,15 @@ StepTool = Callable[..., str]
 
 @dataclass(frozen=True, slots=True)
 class Builtin:
-    """`parameters` maps names to JSON Schemas; those in `optional` may be left out."""
+    """`parameters` maps names to JSON Schemas; those in `optional` may be left out.
+
+    `function` runs inside the step's transaction; None for tools that run outside (see `ErrandRunner`).
+    """
 
     name: str
     type: ToolType
     description: str
-    function: StepTool
+    function: StepTool | None
     parameters: dict[str, dict[str, Any]]
     optional: tuple[str, ...] = ()
     # Answers of searches are not clipped: they are limited by their number of results.
@@ -171,6 +175,41 @@ BUILTINS: tuple[Builtin, ...] = (
     ),
 )  # fmt: skip
 
+_OTHER = _text("Id of the other agent, agent-...")
+_TAGS = {"type": "array", "items": {"type": "string"}}
+
+BUILTINS += (
+    Builtin(
+        "send_message_to_agent_async",
+        ToolType.LETTA_MULTI_AGENT_CORE,
+        "Send a message to another agent and go on without waiting for a reply.",
+        None,
+        {"message": _text("What to say to the other agent."), "other_agent_id": _OTHER},
+    ),
+    Builtin(
+        "send_message_to_agent_and_wait_for_reply",
+        ToolType.LETTA_MULTI_AGENT_CORE,
+        "Send a message to another agent and wait for its reply.",
+        None,
+        {"message": _text("What to say to the other agent."), "other_agent_id": _OTHER},
+    ),
+    Builtin(
+        "send_message_to_agents_matching_tags",
+        ToolType.LETTA_MULTI_AGENT_CORE,
+        "Send a message to every other agent with certain tags, all at once, and collect the replies.",
+        None,
+        {
+            "message": _text("What to say to the other agents."),
+            "match_all": {**_TAGS, "description": "Only agents that have all of these tags."},
+            "match_some": {**_TAGS, "description": "Only agents that have at least one of these tags."},
+        },
+        optional=("match_all", "match_some"),
+    ),
+)
+
+MULTI_AGENT = tuple(builtin.name for builtin in BUILTINS if builtin.type is ToolType.LETTA_MULTI_AGENT_CORE)
+"""The tools `include_multi_agent_tools` attaches."""
+
 BY_NAME = {builtin.name: builtin for builtin in BUILTINS}
 
 _V2 = ("send_message", "conversation_search", "memory_insert", "memory_replace")
@@ -219,4 +258,6 @@ def install(connection: Connection) -> None:
 
 def run(builtin: Builtin, context: ToolContext, arguments: dict[str, Any]) -> str:
     """Call the function behind a tool. Raises letta.errors.LettaError for what the model should know."""
+    if builtin.function is None:
+        raise ToolFailed(f"{builtin.name} does not run here.")
     return builtin.function(context, **arguments)

@@ -43,6 +43,8 @@ class Errand:
     run_id: str
     step_id: str
     call_id: str
+    # Agents that wait for what comes of this run, the first caller first.
+    asked_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

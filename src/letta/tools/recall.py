@@ -12,6 +12,7 @@ from letta.errors import ToolFailed
 from letta.schemas.messages import Message
 from letta.store import messages, search
 from letta.store.query import now
+from letta.store.vectors import Matrices
 from letta.tools.context import ToolContext
 
 DEFAULT_RESULTS = 5
@@ -32,18 +33,21 @@ def conversation_search(
     end_date: str | None = None,
 ) -> str:
     zone = ZoneInfo(context.timezone)
-    hits = search.find(
-        context.connection,
-        context.agent_id,
+    wanted = search.Wanted(
+        "message",
         query or "",
-        roles=[role for role in roles or () if role != "tool"],
+        (context.agent_id,),
+        mode="fts",
+        roles=tuple(role for role in roles or () if role != "tool"),
         after=moment(start_date, zone, "start_date", end_of_day=False),
         before=moment(end_date, zone, "end_date", end_of_day=True),
         limit=min(limit or DEFAULT_RESULTS, _MAX_RESULTS),
     )
+    words = search.by_words(context.connection, wanted)
+    hits = search.finish(context.connection, Matrices(), wanted, words, {}, {}, now()).hits
     if not hits:
         return "No messages found."
-    found = [messages.get(context.connection, hit.message_id) for hit in hits]
+    found = [messages.get(context.connection, hit.item_id) for hit in hits]
     return orjson.dumps({"count": len(found), "results": [_result(message, zone) for message in found]}).decode()
 
 

@@ -17,6 +17,7 @@ from letta.schemas.messages import ImagePart, Message, Role, TextPart, ToolCallP
 # The oldest agent types wrap what a user says, and what the server says in the user's place, in a JSON envelope.
 _FROM_USER = "user_message"
 _FROM_SERVER = frozenset({"heartbeat", "login", "system_alert"})
+_FROM_AGENT = "[Message from agent"
 _SERVER_NOTE = "[This is an automated system message"
 
 _MEMORY = re.compile(r"<memory_blocks>(.*?)</memory_blocks>", re.DOTALL)
@@ -63,7 +64,7 @@ class Turn:
     @cached_property
     def earlier(self) -> list[str]:
         """What the user said before this turn, newest first."""
-        said = (spoken(m) for m in reversed(self.request.messages[: self.start]) if m.role is Role.USER)
+        said = (spoken(message) for message in reversed(self.request.messages[: self.start]))
         return [text for text in said if text]
 
     @property
@@ -77,7 +78,7 @@ def read_turn(request: ModelRequest) -> Turn:
     after: list[Message] = []
     for index in range(len(request.messages) - 1, -1, -1):
         message = request.messages[index]
-        said = spoken(message) if message.role is Role.USER else None
+        said = spoken(message)
         if said is not None:
             turn.text, turn.start = said.strip(), index
             turn.images = [part for part in message.parts if isinstance(part, ImagePart)]
@@ -99,8 +100,12 @@ def _follow(turn: Turn, message: Message) -> None:
 
 
 def spoken(message: Message) -> str | None:
-    """What the user said in a message of role `user`; None when the server speaks in the user's place."""
+    """What the user, or another agent, said in a message; None when the server or this agent speaks."""
     text = message.text
+    if message.role is Role.SYSTEM and text.startswith(_FROM_AGENT):
+        return text.partition("\n")[2]
+    if message.role is not Role.USER:
+        return None
     if text.startswith(_SERVER_NOTE) or (message.data or {}).get("nudge"):
         return None
     if text.startswith("{"):

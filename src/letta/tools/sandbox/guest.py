@@ -44,6 +44,7 @@ def work(request: dict[str, Any], answer_to: int, door_to: int | None) -> NoRetu
     os.environ.update(request["environment"])
     sys.path[:0] = request["paths"]
     signal.signal(signal.SIGXCPU, _out_of_time)
+    first = os.getpid()
     ways: dict[str, Callable[[dict[str, Any], int | None], Any]] = {
         "call": _call,
         "code": _code,
@@ -56,6 +57,8 @@ def work(request: dict[str, Any], answer_to: int, door_to: int | None) -> NoRetu
         answer = _refusal(str(error))
     except BaseException as error:  # also SystemExit and KeyboardInterrupt: they must not pass for an answer
         answer = _refusal(_told(error))
+    if os.getpid() != first:
+        os._exit(0)  # the tool forked, and the copy came back from the function as well: one answer is enough
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,0 +1,63 @@
+"""Which isolation this machine can do: the best that a real call works in. The server's side.
+
+Used by the server when it starts, and by `letta doctor`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from letta.tools.sandbox import isolation
+from letta.tools.sandbox.host import Job, Sandbox, SandboxFault
+from letta.tools.sandbox.isolation import Isolation, Limits, World
+
+Wanted = Literal["auto", "bubblewrap", "landlock"]
+
+_PROBE_SECONDS = 20.0
+_MEANING = {
+    "bubblewrap": "own files, processes, users and network for every call",
+    "landlock": "only chosen files, no other processes, no sockets; less than bubblewrap, which is not usable here",
+    "none": "NO isolation (unsafe_tools is on): tools can do whatever this server's user can",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was found. `kind` is None when tools cannot run; `problems` says why each better isolation does not work."""
+
+    kind: Isolation | None
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        why = "; ".join(self.problems)
+        if self.kind is None:
+            return f"tools written in code are off: {why}"
+        return f"tool sandbox: {self.kind} ({_MEANING[self.kind]})" + (f" [{why}]" if why else "")
+
+
+async def choose(wanted: Wanted, limits: Limits, hidden: Sequence[Path], *, unsafe: bool) -> Choice:
+    """Try each isolation with a call that does nothing, the best first; `unsafe` allows to have none at all."""
+    problems = []
+    kinds: list[Isolation] = ["bubblewrap", "landlock"] if wanted == "auto" else [wanted]
+    for kind in kinds:
+        problem = isolation.possible(kind) or await _problem(kind, limits, hidden)
+        if problem is None:
+            return Choice(kind, tuple(problems))
+        problems.append(f"{kind}: {problem}")
+    return Choice("none" if unsafe else None, tuple(problems))
+
+
+async def _problem(kind: Isolation, limits: Limits, hidden: Sequence[Path]) -> str | None:
+    sandbox = Sandbox(kind, limits, hidden)
+    request = {"what": "probe", "environment": {}, "paths": [], "limit": limits.answer}
+    try:
+        outcome = await sandbox.run(Job(World((), network=False), request, _PROBE_SECONDS))
+    except SandboxFault as error:
+        return str(error)
+    finally:
+        await sandbox.aclose()
+    if outcome.answer is not None and json.loads(outcome.answer).get("ok") is True:
+        return None
+    return outcome.fault or outcome.stderr.strip()[-300:] or "a call that does nothing failed"
