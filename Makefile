@@ -16,7 +16,7 @@ help:  ## List the commands
 
 $(VENV)/.ready: requirements.lock pyproject.toml packages/openharness/pyproject.toml packages/openharness-letta/pyproject.toml | $(filter .tools/bin/uv,$(UV))
 	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
-	VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --require-hashes requirements.lock
+	VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --require-hashes --compile-bytecode requirements.lock
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation -e . -e packages/openharness -e packages/openharness-letta
 	touch $@
 
@@ -33,6 +33,9 @@ check: setup  ## Formatting, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+bench: setup  ## Measure the server against a floor, on Linux, about three minutes (ARGS="steps nouns")
+	$(BIN)/python -m benchmarks $(ARGS)
+
 size:  ## Files, lines, largest functions, import cycles, the path of one message (ARGS=--json)
 	@$(PYTHON) -m scripts.size $(ARGS)
 
@@ -40,4 +43,4 @@ lock: $(VENV)/.ready  ## Resolve the dependencies again into requirements.lock
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev --all-extras \
 	  pyproject.toml packages/openharness/pyproject.toml -o requirements.lock
 
-.PHONY: help setup run test check size lock
+.PHONY: help setup run test check bench size lock

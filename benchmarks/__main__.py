@@ -13,7 +13,8 @@ from time import perf_counter
 import uvloop
 from rich.console import Console
 
-from benchmarks import crowd, history, nouns, startup, statements, steps, tokens
+from benchmarks import crowd, history, nouns, sandbox, startup, statements, steps, tokens
+from benchmarks.retrieval import evaluate, speed
 from benchmarks.sizes import FULL, TINY, Sizes
 from benchmarks.table import Row, show
 
@@ -26,6 +27,9 @@ GROUPS: dict[str, tuple[str, Group]] = {
     "statements": ("Database work of one plain message", statements.run),
     "nouns": ("Plain requests; the floor answers nothing, or writes one row", nouns.run),
     "startup": ("Start and idle", startup.run),
+    "sandbox": ("Calls of tools; the floor is a new Python", sandbox.run),
+    "retrieval": ("What is found among the first 5, 10 and 20 results", evaluate.run),
+    "search": ("Searching, and how soon what is stored is found", speed.run),
     "crowd": (f"Many agents, a model that waits {crowd.LATENCY_MS} ms", crowd.run),
 }
 

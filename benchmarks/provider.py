@@ -45,12 +45,17 @@ def _chunk(data: bytes) -> bytes:
 
 @lru_cache(maxsize=64)
 def pieces(tokens: int) -> tuple[list[bytes], bytes]:
-    """The chunks of an answer of so many tokens, and the end of the stream."""
+    """The chunks of an answer of so many tokens, and its last one."""
     words = [f" word{number}" for number in range(tokens)]
     told = [_event({}, [{"index": 0, "delta": {"content": word}, "finish_reason": None}]) for word in words]
-    usage = {"prompt_tokens": 8000, "completion_tokens": tokens, "total_tokens": 8000 + tokens}
-    end = _event({}, [{"index": 0, "delta": {}, "finish_reason": "stop"}]) + _event({"usage": usage}, [])
-    return told, end + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+    return told, _event({}, [{"index": 0, "delta": {}, "finish_reason": "stop"}])
+
+
+def _usage(length: int, tokens: int) -> bytes:
+    """The end of a stream: four bytes of the request count as a token."""
+    prompt = length // 4
+    usage = {"prompt_tokens": prompt, "completion_tokens": tokens, "total_tokens": prompt + tokens}
+    return _event({"usage": usage}, []) + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
 class Provider(asyncio.Protocol):
@@ -74,12 +79,12 @@ class Provider(asyncio.Protocol):
             found = _LENGTH.search(self._received, 0, head)
             self._wanted = head + 4 + (int(found[1]) if found else 0)
         if len(self._received) >= self._wanted:
-            request = bytes(self._received[: min(self._wanted, 1_000)])
+            request, length = bytes(self._received[:1_000]), self._wanted
             self._received.clear()
             self._wanted = 0
-            self._answer(request)
+            self._answer(request, length)
 
-    def _answer(self, request: bytes) -> None:
+    def _answer(self, request: bytes, length: int) -> None:
         assert self._transport is not None
         if request.startswith(b"GET"):
             cards = [{"id": name, "object": "model", "context_length": _WINDOW} for name in _LISTED]
@@ -88,13 +93,14 @@ class Provider(asyncio.Protocol):
         found = _MODEL.search(request)
         tokens, latency, gap = (int(number) for number in found.groups()) if found else (1, 0, 0)
         if latency:
-            asyncio.get_running_loop().call_later(latency / 1000, self._begin, tokens, gap)
+            asyncio.get_running_loop().call_later(latency / 1000, self._begin, tokens, gap, length)
         else:
-            self._begin(tokens, gap)
+            self._begin(tokens, gap, length)
 
-    def _begin(self, tokens: int, gap_ms: int) -> None:
+    def _begin(self, tokens: int, gap_ms: int, length: int) -> None:
         assert self._transport is not None
-        told, end = pieces(tokens)
+        told, last = pieces(tokens)
+        end = last + _usage(length, tokens)
         if gap_ms:
             self._transport.write(_STREAM)
             self._drip(told, end, 0, gap_ms / 1000)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Counts of one run. Contexts are in tokens, `crowd_seconds` in seconds, the rest are numbers of things."""
+    """Counts of one run. Contexts are in tokens, what ends in `_seconds` in seconds, the rest are numbers of things."""
 
     rounds: int
     steps: int
@@ -17,21 +17,29 @@ class Sizes:
     crowds: tuple[int, ...]
     crowd_seconds: float
     starts: int
+    settle_seconds: float
     postgres: bool
+    dialogues: int
+    places: int
+    memories: tuple[int, int]
 
 
 FULL = Sizes(
-    rounds=10,
+    rounds=6,
     steps=20,
     contexts=(8_000, 128_000),
     histories=(100, 100_000),
     streamed=500,
     agents=10_000,
-    requests=200,
+    requests=80,
     crowds=(32, 64),
-    crowd_seconds=4.0,
-    starts=3,
+    crowd_seconds=3.0,
+    starts=2,
+    settle_seconds=2.0,
     postgres=True,
+    dialogues=8,
+    places=12,
+    memories=(10_000, 100_000),
 )
 TINY = Sizes(
     rounds=1,
@@ -44,5 +52,9 @@ TINY = Sizes(
     crowds=(2,),
     crowd_seconds=0.2,
     starts=1,
+    settle_seconds=0.1,
     postgres=False,
+    dialogues=1,
+    places=2,
+    memories=(40, 80),
 )

@@ -8,8 +8,6 @@ from benchmarks.programs import Program
 from benchmarks.sizes import Sizes
 from benchmarks.table import Row, middle
 
-_SETTLE_SECONDS = 2.0
-
 
 async def run(sizes: Sizes, folder: Path) -> list[Row]:
     """Starts on a new and on an existing database; the floor is a bare ASGI program on the same HTTP server."""
@@ -26,9 +24,9 @@ async def run(sizes: Sizes, folder: Path) -> list[Row]:
             async with programs.floor(home, upstream) as floor:
                 bare.append(floor.started)
         async with programs.server(folder / "home0", upstream) as ours, programs.floor(folder, upstream) as floor:
-            await asyncio.sleep(_SETTLE_SECONDS)
+            await asyncio.sleep(sizes.settle_seconds)
             weight, least = ours.memory(), floor.memory()
-            idle = await _idle(ours)
+            idle = await _idle(ours, sizes.settle_seconds)
     return [
         Row("start to first answer, new database", "s", middle(fresh), middle(bare), aim=1.5),
         Row("start to first answer, existing database", "s", middle(existing), middle(bare), aim=1.5),
@@ -38,8 +36,8 @@ async def run(sizes: Sizes, folder: Path) -> list[Row]:
     ]
 
 
-async def _idle(program: Program) -> float:
+async def _idle(program: Program, seconds: float) -> float:
     """CPU seconds per second with nothing to do."""
     before = program.cpu()
-    await asyncio.sleep(_SETTLE_SECONDS)
-    return (program.cpu() - before) / _SETTLE_SECONDS
+    await asyncio.sleep(seconds)
+    return (program.cpu() - before) / seconds

@@ -1,24 +1,39 @@
 """The conversations that are measured: the same texts for the floor and for the server."""
 
+from random import Random
+
 WINDOW_TOKENS = 200
 """Tokens of each message, at four characters a token."""
 SYSTEM = "You are a helpful agent with a long memory. Answer shortly and kindly, and remember what matters. " * 10
 QUESTION = "Tell me in a few words what we talked about, and what we should do next."
 
-_SENTENCES = (
-    "We looked at the plan for the garden and moved the apple trees further away from the house. ",
-    "The train leaves at a quarter past seven, so the taxi should be there half an hour before that. ",
-    "Remember that the report needs the numbers of the second quarter and a chart on its last page. ",
-    "I asked the neighbours about the noise, and they will move the machine into the old barn. ",
-    "It would be good to read the contract again before we talk to them on Thursday afternoon. ",
+_SYLLABLES = (
+    "ba",
+    "co",
+    "den",
+    "far",
+    "gil",
+    "hom",
+    "ix",
+    "jun",
+    "ka",
+    "lor",
+    "men",
+    "nu",
+    "os",
+    "pry",
+    "ri",
+    "sta",
+    "tun",
+    "ve",
 )
+_WORDS = [first + second for first in _SYLLABLES for second in (*_SYLLABLES, "")]
 
 
 def said(number: int) -> str:
-    """The text of message `number`: never the same twice, and always `WINDOW_TOKENS` long."""
-    start = number % len(_SENTENCES)
-    text = f"Note {number}. " + "".join(_SENTENCES[(start + step) % len(_SENTENCES)] for step in range(10))
-    return text[: WINDOW_TOKENS * 4]
+    """The text of message `number`: the same in every run, about as hard to compress as prose."""
+    chosen = Random(number).choices(_WORDS, k=WINDOW_TOKENS)
+    return f"Note {number}. {' '.join(chosen)}"[: WINDOW_TOKENS * 4]
 
 
 def length(tokens: int) -> int:

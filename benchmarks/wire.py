@@ -25,9 +25,10 @@ class Exchange:
 
 
 class Connection(asyncio.Protocol):
-    """A connection to a local server; one request at a time."""
+    """A connection to a local server; one request at a time. It is opened again when the server closed it meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int) -> None:
+        self._port = port
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._done: asyncio.Future[None] | None = None
@@ -38,8 +39,12 @@ class Connection(asyncio.Protocol):
     @classmethod
     async def open(cls, port: int) -> "Connection":
         """Connect to a local port. Raises OSError."""
-        _, connection = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
+        connection = cls(port)
+        await connection._connect()
         return connection
+
+    async def _connect(self) -> None:
+        await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self._port)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not of asyncio's class.
@@ -70,6 +75,8 @@ class Connection(asyncio.Protocol):
 
     async def send(self, method: str, path: str, data: bytes, marker: bytes = b"") -> Exchange:
         """The same with bytes. Raises ConnectionError, and TimeoutError after a minute."""
+        if self._transport is None or self._transport.is_closing():
+            await self._connect()
         assert self._transport is not None
         self._parser = httptools.HttpResponseParser(self)
         self._done = asyncio.get_running_loop().create_future()

@@ -1,6 +1,6 @@
 """The whole server in the test's own process, with a model that follows a script."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +38,13 @@ class Served:
 
 
 @asynccontextmanager
-async def serve(folder: Path, script: Iterable[Any] = (), **settings: Any) -> AsyncIterator[Served]:
-    """Serve from `folder`. `script` is what the model does first, one `Step` per call; then its rules answer."""
+async def serve(
+    folder: Path, script: Iterable[Any] = (), environment: Mapping[str, str] | None = None, **settings: Any
+) -> AsyncIterator[Served]:
+    """Serve from `folder`. `script` is what the model does first, one `Step` per call; then its rules answer.
+
+    `environment` stands for the environment variables of the server.
+    """
     chosen = Settings(
         **{
             "data_dir": folder,
@@ -51,7 +56,7 @@ async def serve(folder: Path, script: Iterable[Any] = (), **settings: Any) -> As
         }
     )
     model = ScriptedModel(script)
-    app = create_app(chosen, {}, model)
+    app = create_app(chosen, environment or {}, model)
     transport = httpx2.ASGITransport(behind_gateway(app, chosen))
     async with (
         app.router.lifespan_context(app),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
-from scripts.modules import SOURCES, Function, Module, called, cycles, graph, load, loads, resolve
+from scripts.modules import SOURCES, Function, Module, cycles, graph, load, loads, resolve
 
 Modules = Mapping[str, Module]
 Rule = Callable[[Modules], Iterator[str]]
@@ -32,6 +32,7 @@ LAZY_LOADERS = {
     "letta.models.registry": "providers are loaded when the first of their handles is used",
     "letta.models.pydantic_ai.kinds": "provider libraries are large, and some are optional",
     "letta.store.database": "Alembic is needed on the first start and after an upgrade only",
+    "letta.tools.mcp.loader": "the MCP library takes most of a second, and many servers never meet an MCP server",
     "letta.cli.lazy": "a command loads its own work: `letta server` needs no client, and `letta --help` nothing",
 }
 """The modules that import by a call, and why each may."""
@@ -41,6 +42,9 @@ ONLY_IN = {
     "alembic": ("letta.store",),
     "asyncpg": ("letta.store",),
     "pydantic_ai": ("letta.models.pydantic_ai",),
+    "mcp": ("letta.tools.mcp",),
+    "mcp_types": ("letta.tools.mcp",),
+    "jsonschema": ("letta.tools.mcp.judge",),
     "fastapi": ("letta.api", "letta.app", "letta.client", "letta.cli"),
     "starlette": ("letta.api", "letta.app", "letta.client", "letta.cli"),
     "uvicorn": ("letta.cli",),
@@ -60,6 +64,7 @@ ENVIRONMENT_READERS = {
     "letta.settings": "the one place for settings",
     "letta.app": "hands the surroundings to the discovery of providers",
     "letta.cli": "a command begins with its environment",
+    "letta.tools.sandbox.guest": "sets what a tool sees, in a process of its own",
     "openharness_letta.connection": "runs in the user's process, like the official client",
 }
 
@@ -304,8 +309,11 @@ def _sql(module: Module) -> Iterator[tuple[int, str]]:
         if found.target.startswith(("sqlalchemy.", "letta.store.tables")) and found.target != "sqlalchemy.Connection":
             yield found.line, found.target
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and called(node) in _SQL_CALLS:
-            yield node.lineno, str(called(node))
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="connection") | ast.Attribute(attr="connection"), attr=what)
+            ) if what in _SQL_CALLS:
+                yield node.lineno, what
 
 
 def _is_plain(statement: ast.stmt, module: Module) -> bool:

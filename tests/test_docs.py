@@ -113,6 +113,12 @@ def test_readme_commands_are_in_the_makefile() -> None:
     assert {"run", "test"} <= used <= targets
 
 
+def test_readme_carries_the_number_of_calls_that_are_served() -> None:
+    page = (ROOT / "docs/compatibility.md").read_text(encoding="utf-8")
+    number = re.compile(r"\*\*(\d+ of the \d+) calls\*\*")
+    assert number.findall(README) == number.findall(page)
+
+
 def test_integration_runs_the_commands_of_the_readme() -> None:
     script = ROOT / ".ci/run"
     lines = script.read_text(encoding="utf-8").splitlines()

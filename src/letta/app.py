@@ -7,20 +7,28 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import httpx2
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from letta.api import (
     agents,
+    archives,
     blocks,
+    composio,
     errors,
+    groups,
     health,
     identities,
+    mcp_servers,
+    mcp_servers_by_name,
     messages,
     models,
     openapi,
+    passages,
     providers,
     runs,
+    search,
     steps,
     tags,
     tools,
@@ -29,22 +37,37 @@ from letta.api import (
 from letta.api.context import Server
 from letta.api.gateway import App, Gateway
 from letta.api.providers import load_byok
+from letta.memory.indexing import Indexer
+from letta.memory.recall import Recall
 from letta.memory.window import Windows
 from letta.models.discovery import from_environment, local_servers
+from letta.models.embeddings import Embeddings
+from letta.models.minilm import weights
 from letta.models.protocol import Model
 from letta.models.registry import Registry
 from letta.models.scripted import ScriptedModel
 from letta.runtime.creation import Agents
+from letta.runtime.groups import Groups
 from letta.runtime.loop import Means
 from letta.runtime.runner import Runner
+from letta.runtime.sleeptime import Sleeptime
 from letta.runtime.talk import Talk
 from letta.schemas.tools import ToolType
 from letta.settings import Settings
+from letta.store import group_talk
 from letta.store.database import Database, SQLiteDatabase, open_database
 from letta.store.lock import lock_database
 from letta.store.vault import open_vault
 from letta.tools import builtin
+from letta.tools.code import CodeCalls
+from letta.tools.composio import Composio
 from letta.tools.context import ErrandRunner
+from letta.tools.custom import CustomTools
+from letta.tools.door import Door
+from letta.tools.fetch_webpage import FETCH_WEBPAGE, Webpages
+from letta.tools.mcp.servers import Limits, ToolServers
+from letta.tools.searches import Searches
+from letta.tools.web_search import WEB_SEARCH, WebSearch
 from letta.version import __version__
 
 log = logging.getLogger(__name__)
@@ -53,7 +76,14 @@ ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     agents.router,
     messages.router,
+    groups.router,
     blocks.router,
+    archives.router,
+    passages.router,
+    search.router,
+    mcp_servers.router,
+    mcp_servers_by_name.router,
+    composio.router,
     tools.router,
     runs.router,
     steps.router,
@@ -65,10 +95,13 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 
 
-async def open_server(settings: Settings, environment: Mapping[str, str], scripted: Model | None = None) -> Server:
+async def open_server(
+    settings: Settings, environment: Mapping[str, str], scripted: Model | None = None, door: Door | None = None
+) -> Server:
     """Open the database, find the providers and start to work on runs. Close it with `close_server`.
 
-    `environment` is where providers are looked for. `scripted` stands in for the built-in model (tests).
+    `environment` is where providers are looked for. `scripted` stands in for the built-in model (tests). `door` is
+    how tools written in code reach the API.
 
     Raises:
         letta.errors.Conflict: another process has the SQLite file open.
@@ -97,25 +130,86 @@ async def open_server(settings: Settings, environment: Mapping[str, str], script
             read_seconds=settings.model_timeout,
         )
         registry.set_byok(await load_byok(database, vault))
-        runner = _runner(settings, database, registry)
+        local = await asyncio.to_thread(weights.find, settings.embedding_weights, environment)
+        embeddings = Embeddings(registry, local)
+        default_embedding = settings.default_embedding or _free_embedding(registry, embeddings)
+        recall, indexer = Recall(database, embeddings), Indexer(database, embeddings)
+        custom = CustomTools(settings, environment, door)
+        code = CodeCalls(database, vault, custom)
+        mcp = ToolServers(database, vault, Limits(settings.private_urls_allowed, settings.mcp_stdio_allowed))
+        composio_tools = Composio(database, vault, environment)
+        private = settings.private_urls_allowed
+        others: dict[str, ErrandRunner] = {
+            ToolType.EXTERNAL_COMPOSIO: composio_tools.run,
+            WEB_SEARCH: WebSearch(database, vault, environment, allow_private=private).run,
+            FETCH_WEBPAGE: Webpages(allow_private=private).run,
+            **Searches(database, recall).runners(),
+        }
+        runner, talking = _runner(settings, database, registry, code, mcp, others)
+        if isinstance(database, SQLiteDatabase):
+            await database.write(group_talk.release_all)
         await runner.open()
+        indexer.start()
         undo.pop_all()
-    made = Agents(database, registry, vault, settings.default_embedding)
-    return Server(settings, database, vault, registry, runner, made, held)
+    made = Agents(database, registry, vault, default_embedding)
+    return Server(
+        settings,
+        database,
+        vault,
+        registry,
+        runner,
+        made,
+        talking,
+        mcp,
+        custom,
+        code,
+        composio_tools,
+        embeddings,
+        recall,
+        indexer,
+        default_embedding,
+        held,
+    )
 
 
-def _runner(settings: Settings, database: Database, registry: Registry) -> Runner:
-    runners: dict[str, ErrandRunner] = {}
+def _free_embedding(registry: Registry, embeddings: Embeddings) -> str | None:
+    """The local model, where no provider was set up that might be meant instead."""
+    if embeddings.local_handle is None:
+        log.info("No local embedding model was found: memory is searched by words only (see docs/memory.md)")
+    return None if registry.providers() else embeddings.local_handle
+
+
+def _runner(
+    settings: Settings,
+    database: Database,
+    registry: Registry,
+    code: CodeCalls,
+    mcp: ToolServers,
+    others: Mapping[str, ErrandRunner],
+) -> tuple[Runner, Groups]:
+    runners: dict[str, ErrandRunner] = {
+        ToolType.CUSTOM: code.run,
+        ToolType.LETTA_BUILTIN: code.run,
+        ToolType.EXTERNAL_MCP: mcp.run,
+        **others,
+    }
     means = Means(database, registry, Windows(database), settings.max_steps, settings.keep_traces, runners=runners)
     runner = Runner(means, alone=isinstance(database, SQLiteDatabase), grace=settings.shutdown_grace)
     # Some tools need the runner, which needs the tools: they are added once both are there.
-    runners[ToolType.LETTA_MULTI_AGENT_CORE] = Talk(database, runner).run
-    return runner
+    talking = Groups(database, runner, Talk(database, runner))
+    runners[ToolType.LETTA_MULTI_AGENT_CORE] = talking.run
+    runner.after_run.append(Sleeptime(database, runner).after_run)
+    return runner, talking
 
 
 async def close_server(server: Server) -> None:
     """Finish or park what runs, then close everything."""
     await server.runner.close()
+    await server.groups.close()
+    await server.indexer.stop()
+    await server.embeddings.aclose()
+    await server.custom.aclose()
+    await server.mcp.aclose()
     await server.registry.aclose()
     await server.database.close()
     if server.lock is not None:
@@ -137,7 +231,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        server = await open_server(settings, surroundings, scripted)
+        server = await open_server(settings, surroundings, scripted, _door(app, settings))
         app.state.server = server
         background = asyncio.create_task(_look_around(server))
         try:
@@ -174,6 +268,14 @@ def behind_gateway(app: FastAPI, settings: Settings) -> App:
     """The application as it is served: with the password and the older path forms in front."""
     password = settings.server_password.get_secret_value() if settings.server_password else None
     return Gateway(app, password)
+
+
+def _door(app: FastAPI, settings: Settings) -> Door:
+    """The way of tools to this application, which needs no port."""
+    password = settings.server_password.get_secret_value() if settings.server_password else None
+    transport = httpx2.ASGITransport(behind_gateway(app, settings), raise_app_exceptions=False)
+    client = httpx2.AsyncClient(transport=transport, base_url="http://letta.sandbox", timeout=None)
+    return Door(client, password)
 
 
 def data_dir_of(settings: Settings) -> Path:

@@ -12,6 +12,9 @@
     ├── NotBuilt                  501  part of the API, not served by this version
     ├── StoreUnavailable          503  the database does not answer
     ├── ToolFailed                     data for the model, never an HTTP answer
+    ├── McpFailed                 502  an MCP server cannot be reached or broke its protocol
+    │   ├── McpTimeout            408  an MCP server was silent for too long
+    │   └── McpSignInNeeded       400  an MCP server wants a person to sign in first
     └── ModelError                502  the model provider failed
         ├── ModelBadRequest       400
         │   └── ContextOverflow   400  the prompt does not fit the model's window
@@ -117,6 +120,27 @@ class ToolFailed(LettaError):
     """A tool could not do what was asked. The message is shown to the model."""
 
     code = "tool_failed"
+
+
+class McpFailed(LettaError):
+    """The MCP server cannot be reached, or does not speak the protocol."""
+
+    status = 502
+    code = "mcp_connection_error"
+
+
+class McpTimeout(McpFailed):
+    """The MCP server was silent for too long."""
+
+    status = 408
+    code = "mcp_timeout"
+
+
+class McpSignInNeeded(McpFailed):
+    """The MCP server wants a person to sign in first."""
+
+    status = 400
+    code = "mcp_sign_in_needed"
 
 
 class ModelError(LettaError):

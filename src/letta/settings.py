@@ -4,11 +4,25 @@ Each field is documented here and in docs/settings.md (a test compares the two).
 are read from the environment by `letta.models.discovery`.
 """
 
+import ipaddress
 from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address.
+
+    Names other than `localhost` may mean anything, so they count as public.
+    """
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 class Settings(BaseSettings):
@@ -44,6 +58,8 @@ class Settings(BaseSettings):
     """Model handle for agents created without one. None: such a request is refused unless no provider is configured."""
     default_embedding: str | None = None
     """Embedding handle for agents created without one."""
+    embedding_weights: Path | None = None
+    """Folder with `model.safetensors` and `vocab.txt` of all-MiniLM-L6-v2, the local embedding model."""
     scripted_models: bool = False
     """Answer every model handle with the built-in rule-based model: demos and tests without keys."""
     scripted_latency: float = Field(default=0.0, ge=0, le=60)
@@ -56,6 +72,20 @@ class Settings(BaseSettings):
     """Seconds a model may stay silent before the call fails."""
     keep_traces: bool = True
     """Keep the exact provider request and answer of every step (compressed)."""
+    sandbox: Literal["auto", "bubblewrap", "landlock"] = "auto"
+    """How tools written in code are isolated; auto takes the best that works. Where none does, they are refused."""
+    sandbox_network: bool = False
+    """Give every such tool the network; else only those whose metadata says `allow_network`."""
+    unsafe_tools: bool = False
+    """Run such tools WITHOUT isolation where none works: they can then do whatever the server's user can."""
+    tool_timeout: float = Field(default=180.0, gt=0, le=3600)
+    """Seconds such a tool may take for one call."""
+    tool_memory_mb: int = Field(default=1024, ge=128, le=1 << 20)
+    """Megabytes of memory each process of such a tool may have."""
+    allow_private_urls: bool | None = None
+    """Let tools, MCP servers and callbacks reach this machine and private networks. None: if `host` is loopback."""
+    mcp_stdio: bool | None = None
+    """Let MCP servers be commands that this server starts, with its rights. None: if `host` is loopback."""
     ping_interval: float = Field(default=20.0, gt=0)
     """Seconds of silence after which a stream gets a keep-alive frame."""
     shutdown_grace: float = Field(default=10.0, ge=0)
@@ -64,6 +94,16 @@ class Settings(BaseSettings):
     """Least severity that is logged."""
     log_format: Literal["text", "json"] = "text"
     """Human lines or one JSON object per line."""
+
+    @property
+    def private_urls_allowed(self) -> bool:
+        """`allow_private_urls` in force."""
+        return is_loopback(self.host) if self.allow_private_urls is None else self.allow_private_urls
+
+    @property
+    def mcp_stdio_allowed(self) -> bool:
+        """`mcp_stdio` in force."""
+        return is_loopback(self.host) if self.mcp_stdio is None else self.mcp_stdio
 
     @property
     def resolved_database_url(self) -> str:

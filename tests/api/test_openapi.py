@@ -13,7 +13,6 @@ from pydantic import TypeAdapter, ValidationError
 from tests.serving import Served
 
 from letta.api.unbuilt import routes
-from letta.app import ROUTERS
 from letta.schemas.wire_messages import Frame, LettaResponse, Message
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
@@ -93,14 +92,13 @@ async def test_every_operation_with_a_path_id_documents_what_it_refuses(document
     assert bare == []
 
 
-async def test_every_served_route_is_described_and_no_unbuilt_one_is_served(document: dict[str, Any]) -> None:
+async def test_no_unbuilt_route_is_described(document: dict[str, Any]) -> None:
     def shape(path: str) -> str:
         return "/".join("{}" if step.startswith("{") else step for step in path.split("/"))
 
     described = {(method.upper(), shape(path)) for method, path, _ in operations(document)}
     assert described & {(method, shape(path)) for method, path, _ in routes()} == set()
     assert len(described) == len(operations(document)) > 0
-    assert len(ROUTERS) > 0
 
 
 async def test_messages_are_described_as_they_are_sent(served: Served) -> None:

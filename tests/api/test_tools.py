@@ -6,7 +6,6 @@ import pytest
 from tests.serving import Served
 
 UNKNOWN = "tool-00000000-0000-4000-8000-000000000000"
-SOURCE = {"source_code": "def roll() -> int:\n    '''Roll.'''\n    return 4\n"}
 
 
 async def named(served: Served, name: str) -> dict[str, Any]:
@@ -29,9 +28,9 @@ async def test_the_built_in_tools_are_listed_counted_and_read(served: Served) ->
     [
         ({"name": "send_message"}, {"send_message"}),
         ({"names": ["send_message", "memory_insert"]}, {"send_message", "memory_insert"}),
-        ({"search": "SEND_mess"}, {"send_message"}),
-        ({"search": "mess", "tool_types": ["letta_core", "custom"]}, {"send_message"}),
-        ({"search": "mess", "exclude_tool_types": ["letta_core"]}, set()),
+        ({"search": "MEMORY_appl"}, {"memory_apply_patch"}),
+        ({"search": "send_mess", "tool_types": ["letta_core", "custom"]}, {"send_message"}),
+        ({"search": "memory_appl", "exclude_tool_types": ["letta_sleeptime_core"]}, set()),
         ({"tool_types": ["custom"]}, set()),
         ({"tool_types": ["custom"], "return_only_letta_tools": True}, set()),
         ({"tool_ids": [UNKNOWN]}, set()),
@@ -105,9 +104,6 @@ async def test_base_tools_are_answered_by_name_and_keep_their_ids(served: Served
 @pytest.mark.parametrize(
     ("verb", "path", "body"),
     [
-        ("POST", "", SOURCE),
-        ("PUT", "", SOURCE),
-        ("POST", "/run", {**SOURCE, "args": {}}),
         ("POST", "/search", {"query": "x", "search_mode": "vector"}),
     ],
 )

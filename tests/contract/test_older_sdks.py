@@ -106,7 +106,7 @@ def test_script_for_0_1_324_sees_what_it_expects(server: ServerProcess) -> None:
         "trace": True,
         "search": [True],
         "models": True,
-        "embeddings": True,
+        "embeddings": [None, "list"],
         "tags": True,
         "provider": ["mine", True],
         "provider_deleted": True,

@@ -183,10 +183,6 @@ def test_built_in_tool_takes_what_any_tool_takes_and_cannot_go(client: Letta) ->
     assert (changed.description, changed.tags, changed.return_char_limit) == ("For big changes", ["mine"], 900)
     with pytest.raises(BadRequestError):
         client.tools.delete(tool.id)
-    for method in (client.tools.create, client.tools.upsert):
-        with pytest.raises(APIStatusError) as refused:
-            method(source_code="def f():\n    return 1")
-        assert refused.value.status_code == 501
 
 
 def test_agent_gains_and_loses_tools(client: Letta, agent: AgentState) -> None:

@@ -12,8 +12,6 @@ from letta_client.types.agents import LettaResponse, Run
 from tests.contract.calls import call, plain
 
 MODEL = "openai/gpt-4o-mini"
-# Not built, refused with 501 when used: see test_parts_that_are_not_built_are_refused_by_name.
-NOT_BUILT = {"return_logprobs", "return_token_ids", "top_logprobs"}
 SHOWN: dict[str, Any] = {
     "assistant_message_tool_kwarg": "message",
     "assistant_message_tool_name": "send_message",
@@ -25,6 +23,9 @@ SHOWN: dict[str, Any] = {
     "max_steps": 5,
     "override_model": "openai/gpt-4o",
     "override_system": "Only for now.",
+    "return_logprobs": False,
+    "return_token_ids": False,
+    "top_logprobs": None,
     "use_assistant_message": True,
 }
 
@@ -51,7 +52,7 @@ def finished(client: Letta, run: Run) -> Run:
 def test_message_with_every_parameter_is_answered(client: Letta, agent: AgentState) -> None:
     answer = call(
         client.agents.messages.create,
-        unset={*NOT_BUILT, "input", "background", "stream_tokens", "include_pings"},
+        unset={"input", "background", "stream_tokens", "include_pings"},
         agent_id=agent.id,
         messages=[{"role": "user", "content": [{"type": "text", "text": "echo hi"}], "otid": "otid-1", "name": "ada"}],
         streaming=False,
@@ -90,7 +91,7 @@ def test_only_the_message_types_wanted_come_back_and_all_are_stored(client: Lett
 def test_steps_stream_as_whole_messages(client: Letta, agent: AgentState) -> None:
     answer: Any = call(
         client.agents.messages.create,
-        unset={*NOT_BUILT, "messages"},
+        unset={"messages"},
         agent_id=agent.id,
         input="my name is Ada",
         streaming=True,
@@ -114,7 +115,7 @@ def test_steps_stream_as_whole_messages(client: Letta, agent: AgentState) -> Non
 def test_tokens_stream_as_pieces_of_one_message(client: Letta, agent: AgentState) -> None:
     with call(
         client.agents.messages.stream,
-        unset={*NOT_BUILT, "messages", "streaming"},
+        unset={"messages", "streaming"},
         agent_id=agent.id,
         input="echo one two three",
         stream_tokens=True,
@@ -172,8 +173,9 @@ def test_failed_call_of_a_tool_is_shown_to_the_model(client: Letta, agent: Agent
 def test_run_in_the_background_is_found_when_it_has_ended(client: Letta, agent: AgentState) -> None:
     run = call(
         client.agents.messages.create_async,
-        unset={*NOT_BUILT, "callback_url", "messages"},
+        unset={"messages"},
         agent_id=agent.id,
+        callback_url=None,
         input="my name is Ada",
         **SHOWN,
     )
@@ -278,8 +280,6 @@ def test_steps_take_every_filter_and_feedback(client: Letta, agent: AgentState) 
     assert (judged.feedback, judged.tags) == ("positive", ["good"])
     found = call(
         client.steps.list,
-        # Refused with 501: see test_parts_that_are_not_built_are_refused_by_name.
-        unset={"tags", "project_id"},
         after=None,
         agent_id=agent.id,
         before=None,
@@ -290,26 +290,14 @@ def test_steps_take_every_filter_and_feedback(client: Letta, agent: AgentState) 
         model="gpt-4o-mini",
         order="asc",
         order_by="created_at",
+        project_id=None,
         start_date="2020-01-01T00:00:00Z",
+        tags=None,
         trace_ids=None,
     )
     assert [one.id for one in found] == [step.id]
     assert list(client.steps.list(agent_id=agent.id, feedback="negative")) == []
     assert client.steps.feedback.create(step.id, feedback=None).feedback is None
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"return_logprobs": True},
-        {"return_token_ids": True},
-    ],
-)
-def test_parts_that_are_not_built_are_refused_by_name(client: Letta, agent: AgentState, given: dict[str, Any]) -> None:
-    with pytest.raises(APIStatusError) as refused:
-        client.agents.messages.create(agent.id, input="hello", **given)
-    assert refused.value.status_code == 501
-    assert refused.value.body == {"detail": f"{next(iter(given))} is not built yet"}
 
 
 def test_neither_or_both_forms_of_a_message_are_refused(client: Letta, agent: AgentState) -> None:
@@ -336,9 +324,8 @@ def test_clients_own_tool_waits_for_its_result_and_blocks_other_messages(client:
     assert shown is not None
     assert plain(shown) == request
     result: Any = {"type": "tool", "tool_call_id": request["tool_call"]["tool_call_id"], "tool_return": "blue"}
-    answer = client.agents.messages.create(
-        agent.id, messages=[{"type": "approval", "approvals": [{**result, "status": "success"}]}]
-    )
+    approvals: list[Any] = [{**result, "status": "success"}]
+    answer = client.agents.messages.create(agent.id, messages=[{"type": "approval", "approvals": approvals}])
     assert kinds(answer.messages) == ["tool_return_message", "assistant_message"]
     assert plain(answer.messages[0])["tool_return"] == "blue"
 

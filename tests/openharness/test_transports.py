@@ -105,7 +105,7 @@ async def test_unreachable_server_is_a_connection_error() -> None:
 async def test_silent_server_is_a_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         async with RestTransport(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.05) as transport:
-            with pytest.raises(TransportError, match="timed out: ReadTimeout"):
+            with pytest.raises(TransportError, match=r"timed out: \w+Timeout"):
                 await transport.request("GET", "/things")
 
 

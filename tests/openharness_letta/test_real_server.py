@@ -93,12 +93,20 @@ async def test_letta_adapter_conforms_on_a_real_server(letta: LettaProcess, chec
         tool_message=script(["One.", CALL], "Two."),
         parallel_message=script([CALL, SEARCH], "Done."),
     )
+    agents_before, blocks_before = await left_on(letta)
     await check(subject)
+    agents, blocks = await left_on(letta)
+    made = {name for agent, name in agents.items() if agent not in agents_before}
+    assert made <= {"openharness-default-agent"}
+    assert len(blocks - blocks_before) == 2 * len(made)
+
+
+async def left_on(letta: LettaProcess) -> tuple[dict[str, str], set[str]]:
+    """The names of the agents on a server by their id, and the ids of its blocks."""
     async with httpx.AsyncClient(base_url=letta.base_url) as client:
-        agents = (await client.get("/v1/agents/")).json()
-        blocks = (await client.get("/v1/blocks/")).json()
-    assert {agent["name"] for agent in agents} <= {"openharness-default-agent"}
-    assert len(blocks) == 2 * len(agents)
+        agents = (await client.get("/v1/agents/", params={"limit": 1000})).json()
+        blocks = (await client.get("/v1/blocks/", params={"limit": 1000})).json()
+    return {agent["id"]: agent["name"] for agent in agents}, {block["id"] for block in blocks}
 
 
 async def test_request_fields_and_updates_are_honoured(letta: LettaProcess) -> None:

@@ -261,3 +261,36 @@ async def test_streamed_pieces_add_up_to_the_stored_messages(tmp_path: Path) -> 
     ]
     assert list(joined) == [message["otid"] for message in listed]
     assert [whole["text"] for whole in joined.values()] == expected
+
+
+async def test_structured_answers_of_heartbeat_agents_go_through_the_reply_tool(tmp_path: Path) -> None:
+    schema = {"type": "object", "properties": {"mood": {"type": "string"}}, "required": ["mood"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "mood", "schema": schema}}
+    script = [Call("send_message", {"thinking": "-", "message": {"mood": "good"}})]
+    async with serve(tmp_path, script) as served:
+        agent = await served.agent(agent_type="memgpt_v2_agent", response_format=wanted)
+        answer = await served.send(agent["id"], "How are you?")
+        [request] = served.model.requests
+    reply = next(tool for tool in request.tools if tool.name == "send_message")
+    assert reply.parameters["properties"]["message"] == schema
+    assert request.parameters.response_format is None
+    assert answer["messages"][-1]["content"] == '{"mood":"good"}'
+
+
+async def test_response_format_reaches_the_model_of_native_agents(served: Served) -> None:
+    agent = await served.agent(response_format={"type": "json_object"})
+    answer = await served.send(agent["id"], "How are you?")
+    assert served.model.requests[0].parameters.response_format == {"type": "json_object"}
+    assert isinstance(orjson.loads(answer["messages"][-1]["content"]), dict)
+
+
+async def test_images_reach_the_model_and_are_listed(served: Served) -> None:
+    agent = await served.agent()
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGVsbG8="}}
+    content = [{"type": "text", "text": "What is this?"}, image]
+    body = {"messages": [{"role": "user", "content": content}]}
+    answer = await served.http.post(f"/v1/agents/{agent['id']}/messages", json=body)
+    listed = (await served.http.get(f"/v1/agents/{agent['id']}/messages")).json()
+    assert answer.status_code == 200
+    assert [part.type for part in served.model.requests[0].messages[0].parts] == ["text", "image"]
+    assert listed[1]["content"][1]["source"]["data"] == "aGVsbG8="

@@ -87,10 +87,9 @@ async def test_a_step_shows_its_row(database: Database) -> None:
 async def test_a_trace_comes_back_as_it_was_kept(database: Database) -> None:
     def story(connection: Connection) -> list[Any]:
         ids = a_story(connection)
-        packed = traces.pack(b'{"model": "scripted"}', {"text": "hi"})
         traces.add(
-            connection, step_id=ids["first"], agent_id=ids["ada"], run_id=ids["run"], packed=packed, latency_ms=12.4,
-            created_at=at(1),
+            connection, step_id=ids["first"], agent_id=ids["ada"], run_id=ids["run"],
+            request=b'{"model": "scripted"}', response={"text": "hi"}, before=None, latency_ms=12.4, created_at=at(1),
         )  # fmt: skip
         of_run = traces.of_run(connection, ids["run"], 10)
         return [traces.of_step(connection, ids["first"]), of_run[0], traces.of_step(connection, ids["liked"])]

@@ -1,5 +1,6 @@
 """Agents: `/v1/agents`, with what is attached to each."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -16,9 +17,10 @@ from letta.api.context import (
     reply,
 )
 from letta.api.wire import to_wire
-from letta.errors import NotBuilt
+from letta.errors import InvalidValue, NotFound
+from letta.runtime import grouping
 from letta.runtime.context_report import context_report
-from letta.runtime.creation import attach_with_rules, set_approval
+from letta.runtime.creation import HIDDEN, attach_with_rules, set_approval
 from letta.runtime.prompts import current_prompt
 from letta.schemas.agents import (
     AgentInclude,
@@ -35,7 +37,7 @@ from letta.schemas.agents import (
 from letta.schemas.blocks import Block, UpdateBlock
 from letta.schemas.messages import Message
 from letta.schemas.runs import StopReason
-from letta.schemas.tools import Tool, ToolApproval
+from letta.schemas.tools import Tool, ToolApproval, ToolExecutionResult, ToolRun
 from letta.store import agents, blocks, conversations, identities, messages, runs, tools
 from letta.store.agents import AgentFilter
 
@@ -44,11 +46,9 @@ router = APIRouter(prefix="/v1/agents", tags=["agents"])
 Texts = Annotated[list[str] | None, Query()]
 Include = Annotated[list[AgentInclude] | None, Query()]
 Agents = Annotated[Page, Depends(paging(sorts=tuple(AgentOrderBy)))]
-HIDDEN = "********"
-"""Shown instead of the value of a secret: secrets never leave the server."""
 
 
-def _filter(
+async def _filter(
     name: str | None = None,
     tags: Texts = None,
     match_all_tags: bool = False,
@@ -77,7 +77,7 @@ def _filter(
     )
 
 
-def _included(include: Include = None, include_relationships: Texts = None) -> frozenset[str]:
+async def _included(include: Include = None, include_relationships: Texts = None) -> frozenset[str]:
     """The relations to load. Nobody asking for any means all: clients of every age understand that."""
     asked = {item.value for item in include or ()} | {f"agent.{name}" for name in include_relationships or ()}
     return frozenset(asked) if include is not None or include_relationships is not None else agents.RELATIONS
@@ -91,6 +91,8 @@ def _conditions(body: AgentSearch) -> AgentFilter:
     found: dict[str, Any] = {"project_id": body.project_id, "show_hidden": False}
     for term in body.search:
         values = term.value if isinstance(term.value, list) else [term.value]
+        if not values:
+            raise InvalidValue(f"search: the condition on {term.field} names no value")
         match term.field:
             case "name":
                 found["name" if term.operator == "eq" else "name_contains"] = values[0]
@@ -144,16 +146,21 @@ async def retrieve_agent(parts: Parts, agent_id: AgentId, include: Included) -> 
 
 @router.patch("/{agent_id}", response_model=AgentState)
 async def update_agent(parts: Parts, agent_id: AgentId, body: UpdateAgent) -> Response:
+    if body.enable_sleeptime is False:
+        await _stop(parts, await parts.database.read(grouping.sleeptime_agents, agent_id))
     return reply(await completed(parts, await parts.agents.update(agent_id, body)))
 
 
 @router.delete("/{agent_id}", response_model=dict[str, Any])
 async def delete_agent(parts: Parts, agent_id: AgentId) -> Response:
-    """Delete an agent with its conversations, messages, runs and steps. Its blocks stay: others may share them."""
-    active = await parts.database.read(_open_runs, agent_id)
-    if active:
-        await parts.runner.cancel(active)
-    await parts.database.write(agents.remove, agent_id)
+    """Delete an agent with its conversations, messages, runs and steps, and its sleep-time agent with it.
+
+    Its blocks stay: others may share them.
+    """
+    asleep = await parts.database.read(grouping.sleeptime_agents, agent_id)
+    parts.groups.leave([agent_id, *asleep])
+    await _stop(parts, [agent_id, *asleep])
+    await parts.database.write(grouping.remove_agent, agent_id)
     return reply({"message": f"Agent id={agent_id} successfully deleted"})
 
 
@@ -250,9 +257,15 @@ async def update_tool_approval(parts: Parts, agent_id: AgentId, tool_name: str, 
     return reply(await full_state(parts, agent_id, agents.RELATIONS))
 
 
-@router.post("/{agent_id}/tools/{tool_name}/run", response_model=dict[str, Any])
-async def run_agent_tool(parts: Parts, agent_id: AgentId, tool_name: str) -> Response:
-    raise NotBuilt("running a tool outside a conversation is not built yet")
+@router.post("/{agent_id}/tools/{tool_name}/run", response_model=ToolExecutionResult)
+async def run_agent_tool(parts: Parts, agent_id: AgentId, tool_name: str, body: ToolRun | None = None) -> Response:
+    """Call one of the agent's tools as the agent would, outside of its conversations."""
+    agent = await parts.database.read(agents.get, agent_id, agents.RELATIONS)
+    tool = next((tool for tool in agent.tools if tool.name == tool_name), None)
+    if tool is None:
+        having = ", ".join(str(tool.name) for tool in agent.tools) or "none"
+        raise NotFound(f"agent {agent_id} has no tool called {tool_name!r} (its tools: {having})")
+    return reply(await parts.code.answer(agent, tool, body.args if body else {}))
 
 
 @router.patch("/{agent_id}/identities/attach/{identity_id}", response_model=None)
@@ -295,9 +308,11 @@ def _window_and_secrets(connection: Any, agent_id: str) -> tuple[list[str], byte
     return messages.ids_in_window(connection, thread), agents.secrets(connection, agent_id), pending
 
 
-def _open_runs(connection: Any, agent_id: str) -> list[str]:
-    agents.require(connection, agent_id)
-    return runs.open_ids(connection, None, agent_id)
+async def _stop(parts: Server, agent_ids: Sequence[str]) -> None:
+    """Cancel whatever these agents are doing."""
+    for agent_id in agent_ids:
+        if active := await parts.database.read(runs.open_ids, None, agent_id):
+            await parts.runner.cancel(active)
 
 
 def _page_of(connection: Any, list_page: Any, agent_id: str, page: Page) -> Any:

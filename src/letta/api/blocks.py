@@ -22,7 +22,7 @@ Count = Annotated[int, Query(ge=0, le=INT32_MAX)]
 Version = Annotated[int, Query(ge=1, le=INT32_MAX)]
 
 
-def _filter(
+async def _filter(
     label: str | None = None,
     templates_only: bool = False,
     name: str | None = None,

@@ -3,21 +3,29 @@
 Routes parse, call and return. They receive the parts through `Parts`, which `letta.app` puts on the application.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Path, Query, Request, Response
 from pydantic_core import to_json
 
+from letta.memory.indexing import Indexer
+from letta.memory.recall import Recall
+from letta.models.embeddings import Embeddings
 from letta.models.registry import Registry
 from letta.runtime.creation import Agents
+from letta.runtime.groups import Groups
 from letta.runtime.runner import Runner
 from letta.schemas.common import Prefix, id_pattern
 from letta.settings import Settings
 from letta.store.database import Database
 from letta.store.lock import FileLock
 from letta.store.vault import Vault
+from letta.tools.code import CodeCalls
+from letta.tools.composio import Composio
+from letta.tools.custom import CustomTools
+from letta.tools.mcp.servers import ToolServers
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +38,19 @@ class Server:
     registry: Registry
     runner: Runner
     agents: Agents
+    groups: Groups
+    mcp: ToolServers
+    custom: CustomTools
+    code: CodeCalls
+    composio: Composio
+    embeddings: Embeddings
+    recall: Recall
+    indexer: Indexer
+    default_embedding: str | None
     lock: FileLock | None = None
 
 
-def _server(request: Request) -> Server:
+async def _server(request: Request) -> Server:
     server: Server = request.app.state.server
     return server
 
@@ -46,8 +63,11 @@ def _path_id(prefix: Prefix) -> Any:
 
 
 AgentId = Annotated[str, _path_id(Prefix.AGENT)]
+ArchiveId = Annotated[str, _path_id(Prefix.ARCHIVE)]
+PassageId = Annotated[str, _path_id(Prefix.PASSAGE)]
 BlockId = Annotated[str, _path_id(Prefix.BLOCK)]
 ToolId = Annotated[str, _path_id(Prefix.TOOL)]
+McpServerId = Annotated[str, _path_id(Prefix.MCP_SERVER)]
 IdentityId = Annotated[str, _path_id(Prefix.IDENTITY)]
 MessageId = Annotated[str, _path_id(Prefix.MESSAGE)]
 ProviderId = Annotated[str, _path_id(Prefix.PROVIDER)]
@@ -79,14 +99,16 @@ class Page:
         }
 
 
-def paging(limit: int = 50, order: Order = "desc", sorts: tuple[str, ...] = ("created_at",)) -> Callable[..., Page]:
+def paging(
+    limit: int = 50, order: Order = "desc", sorts: tuple[str, ...] = ("created_at",)
+) -> Callable[..., Awaitable[Page]]:
     """A dependency that reads paging parameters, with a list's own defaults.
 
     `ascending` and `sort_by` are the older names of `order` and `order_by`; the newer ones win.
     """
     default_order, names = order, "^(" + "|".join(sorts) + ")$"
 
-    def read(
+    async def read(
         after: Annotated[str | None, Query(description="Id of the last item of the page before")] = None,
         before: Annotated[str | None, Query(description="Id of the first item of the page after")] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = limit,

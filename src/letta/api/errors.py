@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
-from letta.errors import Busy, Conflict, LettaError, ModelError, NotBuilt, PendingApproval
+from letta.errors import Busy, Conflict, LettaError, McpFailed, ModelError, NotBuilt, PendingApproval
 
 # Clients of the official SDKs repeat 409 and 5xx by themselves unless told not to.
 _NO_RETRY = {"x-should-retry": "false"}
@@ -30,7 +30,7 @@ def answer(error: LettaError) -> Response:
     prefix = "INVALID_ARGUMENT: " if error.status == 400 else ""
     more = error.details if isinstance(error, Busy) else {}
     body = {**more, "detail": f"{prefix}{error.message}"}
-    return _json(body, error.status, _NO_RETRY if isinstance(error, Conflict | NotBuilt) else None)
+    return _json(body, error.status, _NO_RETRY if isinstance(error, Conflict | McpFailed | NotBuilt) else None)
 
 
 async def _own(request: Request, error: Exception) -> Response:
@@ -40,11 +40,22 @@ async def _own(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    problems = "; ".join(_problem(problem) for problem in error.errors())
-    return _json({"trace_id": "", "detail": problems}, 422)
+    if isinstance(error.body, bytes):
+        # What is not declared as JSON comes here unread, whatever it holds.
+        kind = request.headers.get("content-type") or "nothing"
+        return _refused(f"body: send JSON with the header Content-Type: application/json; the request says {kind}")
+    return _refused("; ".join(_problem(problem) for problem in error.errors()))
+
+
+def _refused(detail: str) -> Response:
+    return _json({"trace_id": "", "detail": detail}, 422)
 
 
 def _problem(problem: dict[str, Any]) -> str:
+    if problem["type"] == "json_invalid":
+        return f"body: not JSON: {problem['ctx']['error']}, at character {problem['loc'][-1]}"
+    if problem["loc"] == ("body",) and problem["type"] == "missing":
+        return "body: missing; send JSON with the header Content-Type: application/json"
     where = ".".join(str(step) for step in problem["loc"] if step not in ("body", "query", "path"))
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{where}: {message}" if where else message
@@ -52,6 +63,9 @@ def _problem(problem: dict[str, Any]) -> str:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400 and isinstance(error.__cause__, RecursionError | ValueError):
+        # The framework's word for JSON that its reader gives up on.
+        return _refused("body: not readable as JSON: nested too deep, not UTF-8, or with a number of too many digits")
     return _json({"detail": error.detail}, error.status_code, dict(error.headers or {}))
 
 

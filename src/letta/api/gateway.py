@@ -14,7 +14,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_OPEN = frozenset({"/v1/health", "/v1/ready", "/"})
+# The last is where a browser comes back to from a sign-in, known by the secret `state` it brings.
+_OPEN = frozenset({"/v1/health", "/v1/ready", "/", "/v1/tools/mcp/oauth/callback"})
 _LATEST = "/latest"
 
 
@@ -42,6 +43,10 @@ class Gateway:
             if not self._allowed(scope):
                 await JSONResponse({"detail": "Unauthorized"}, 401)(scope, receive, send)
                 return
+        elif scope["type"] == "websocket" and self._password is not None:
+            # There is no socket in this API, and one that is added must ask for the password first.
+            await send({"type": "websocket.close", "code": 1008})
+            return
         await self._app(scope, receive, send)
 
     def _allowed(self, scope: Scope) -> bool:

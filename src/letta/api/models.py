@@ -43,13 +43,13 @@ async def list_embedding_models(parts: Parts, bypass: Anew = False) -> Any:
     """Embedding models whose vector length is known."""
     if bypass:
         await _ask_all(parts)
-    return reply(await parts.registry.embeddings())
+    return reply(await parts.embeddings.models())
 
 
 @router.get("/embeddings", response_model=list[EmbeddingModel], deprecated=True)
 async def list_embedding_models_older(parts: Parts) -> Any:
     """The older name of `/v1/models/embedding`."""
-    return reply(await parts.registry.embeddings())
+    return reply(await parts.embeddings.models())
 
 
 async def _ask_all(parts: Server) -> None:

@@ -27,7 +27,7 @@ JobId = Annotated[str, Path(pattern="^(run|job)-[0-9a-fA-F-]{1,60}$")]
 OWN_THREAD = "default"
 
 
-def _filter(
+async def _filter(
     agent_id: str | None = None,
     agent_ids: Annotated[list[str] | None, Query(deprecated=True)] = None,
     statuses: Annotated[list[RunStatus] | None, Query()] = None,

@@ -5,22 +5,23 @@ Frames are unnamed `data:` lines only, because the official SDKs drop every othe
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import orjson
 
 from letta.api.wire import Pieces, Wire, WireOptions, moment, to_wire
 from letta.errors import LettaError, ModelError, PendingApproval
-from letta.runtime.events import Committed, Delta, Event, EventLog, Failure, Finished, RunUsage
+from letta.runtime.events import Committed, Delta, Event, EventLog, Failure, Finished, Log, RunUsage
 from letta.runtime.records import usage_json
 from letta.schemas.messages import Message, Role
 from letta.schemas.runs import StopReason
 from letta.store.query import now
 
 DONE = b"data: [DONE]\n\n"
+E = TypeVar("E")
 _STREAM_ERRORS = frozenset(
     {"llm_timeout", "llm_rate_limit", "llm_authentication", "llm_empty_response", "stream_incomplete"}
 )
@@ -41,13 +42,19 @@ def frame(value: Wire) -> bytes:
     return b"data: " + orjson.dumps(value) + b"\n\n"
 
 
-async def stream(run_id: str, events: EventLog, options: StreamOptions) -> AsyncIterator[bytes]:
+def stream(run_id: str, events: EventLog, options: StreamOptions) -> AsyncIterator[bytes]:
     """The frames of a run, as many at once as there are, ending with `[DONE]`."""
+    return relay(run_id, events, Encoder(run_id, options).frames, options)
+
+
+async def relay(
+    run_id: str | None, events: Log[E], frames: Callable[[E | Finished], list[bytes]], options: StreamOptions
+) -> AsyncIterator[bytes]:
+    """The frames of any log of events, with keep-alives in between."""
     if options.pings:
         yield frame(_ping(run_id))
-    encoder = _Encoder(run_id, options)
     batches = events.batches()
-    waiting: asyncio.Future[list[Event]] | None = None
+    waiting: asyncio.Future[list[E | Finished]] | None = None
     try:
         while True:
             waiting = waiting or asyncio.ensure_future(anext(batches))
@@ -61,19 +68,23 @@ async def stream(run_id: str, events: EventLog, options: StreamOptions) -> Async
             except StopAsyncIteration:
                 return
             waiting = None
-            if data := b"".join(chunk for event in batch for chunk in encoder.frames(event)):
+            if data := b"".join(chunk for event in batch for chunk in frames(event)):
                 yield data
     finally:
         if waiting is not None:
             waiting.cancel()
 
 
-class _Encoder:
-    """Events to frames. In token mode a message that went out in pieces is not sent again."""
+class Encoder:
+    """Events to frames. In token mode a message that went out in pieces is not sent again.
 
-    def __init__(self, run_id: str, options: StreamOptions) -> None:
+    `mark` may add to every message before it is sent.
+    """
+
+    def __init__(self, run_id: str, options: StreamOptions, mark: Callable[[Wire], Wire] = lambda wire: wire) -> None:
         self._run_id = run_id
         self._options = options
+        self._mark = mark
         self._pieces: dict[str, Pieces] = {}
 
     def frames(self, event: Event) -> list[bytes]:
@@ -81,9 +92,10 @@ class _Encoder:
             case Delta():
                 return self._delta(event)
             case Committed():
-                return [frame(wire) for message in self._fresh(event) for wire in to_wire(message, self._options.wire)]
+                shown = [wire for message in self._fresh(event) for wire in to_wire(message, self._options.wire)]
+                return [frame(self._mark(wire)) for wire in shown]
             case Finished():
-                return finish_frames(self._run_id, event)
+                return finish_frames([self._run_id], event)
 
     def _delta(self, event: Delta) -> list[bytes]:
         if not self._options.tokens:
@@ -91,7 +103,7 @@ class _Encoder:
         pieces = self._pieces.get(event.message_id)
         if pieces is None:
             pieces = self._pieces[event.message_id] = Pieces(self._run_id, self._options.wire)
-        return [frame(wire) for wire in pieces.frames(event)]
+        return [frame(self._mark(wire)) for wire in pieces.frames(event)]
 
     def _fresh(self, event: Committed) -> list[Message]:
         streamed = event.streamed if self._options.tokens and event.streamed in self._pieces else None
@@ -105,28 +117,28 @@ def is_shown(message: Message, options: WireOptions) -> bool:
     return message.role in (Role.ASSISTANT, Role.TOOL) or (message.role is Role.SUMMARY and options.compactions)
 
 
-def finish_frames(run_id: str, event: Finished) -> list[bytes]:
-    """The end of every stream: stop reason, then usage or the error, then `[DONE]`."""
+def finish_frames(run_ids: Sequence[str], event: Finished) -> list[bytes]:
+    """The end of every stream: stop reason, then usage or the error (of the last run), then `[DONE]`."""
     stop = frame(stop_reason(event.stop_reason))
     if event.failure is not None:
-        return [stop, b"event: error\n" + frame(_error(run_id, event.failure)), DONE]
+        return [stop, b"event: error\n" + frame(_error(run_ids[-1] if run_ids else "", event.failure)), DONE]
     if event.stop_reason is StopReason.CANCELLED:
         return [stop, DONE]
-    return [stop, frame(usage_statistics(run_id, event.usage)), DONE]
+    return [stop, frame(usage_statistics(run_ids, event.usage)), DONE]
 
 
 def stop_reason(reason: StopReason) -> Wire:
     return {"message_type": "stop_reason", "stop_reason": reason.value}
 
 
-def usage_statistics(run_id: str, usage: RunUsage) -> Wire:
+def usage_statistics(run_ids: Sequence[str], usage: RunUsage) -> Wire:
     numbers = usage_json(usage)
     for name in ("prompt_tokens", "completion_tokens", "total_tokens"):
         numbers[name] = numbers[name] or 0
-    return {"message_type": "usage_statistics", **numbers, "run_ids": [run_id]}
+    return {"message_type": "usage_statistics", **numbers, "run_ids": list(run_ids)}
 
 
-def _ping(run_id: str) -> Wire:
+def _ping(run_id: str | None) -> Wire:
     return {
         "id": f"ping-{uuid4()}",
         "date": moment(now()),
@@ -173,7 +185,7 @@ async def collect(run_id: str, events: EventLog, options: WireOptions) -> Wire:
     return {
         "messages": messages,
         "stop_reason": stop_reason(finished.stop_reason),
-        "usage": usage_statistics(run_id, finished.usage),
+        "usage": usage_statistics([run_id], finished.usage),
         "logprobs": None,
         "turns": None,
     }

@@ -1,12 +1,15 @@
 """Tools: `/v1/tools`."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import Field
 from sqlalchemy import Connection
 
-from letta.api.context import Page, Parts, ToolId, paging, reply
-from letta.errors import InvalidRequest, NotBuilt
+from letta.api.context import Page, Parts, Server, ToolId, paging, reply
+from letta.errors import Conflict, InvalidRequest, NotBuilt
+from letta.schemas.common import Body, JsonObject, Timestamp, Wire, new_id
 from letta.schemas.tools import (
     CreateTool,
     Tool,
@@ -18,8 +21,10 @@ from letta.schemas.tools import (
     UpdateTool,
 )
 from letta.store import tool_search, tools
+from letta.store.query import now
 from letta.store.tools import ToolFilter
 from letta.tools import builtin
+from letta.tools.custom import Execution, ToolEnvironment
 
 router = APIRouter(prefix="/v1/tools", tags=["tools"])
 
@@ -30,15 +35,53 @@ Tools = Annotated[Page, Depends(paging())]
 _OURS = tuple(kind.value for kind in ToolType if kind.startswith("letta_"))
 # What any tool may be given; the rest is its code and what follows from it.
 _FREE = {"description", "tags", "return_char_limit", "default_requires_approval", "metadata_"}
+_CODE = {
+    "source_code", "source_type", "json_schema", "args_json_schema", "pip_requirements", "npm_requirements", "name",
+}  # fmt: skip
 
 
 class ToolChanges(UpdateTool):
-    """Changes to a tool. A name follows from the source: it is read here only to be refused by name."""
+    """Changes to a tool. A name follows from the source: it is read here only to be refused where it does not."""
 
     name: str | None = None
 
 
-def _filter(
+class ToolSource(Body):
+    """Source to make a schema of."""
+
+    code: str
+    source_type: str = "python"
+
+
+class ToolRunAnswer(ToolExecutionResult):
+    """What a run from source gave: as newer clients read it, and as a tool's message, which older ones expect."""
+
+    id: str
+    date: Timestamp
+    message_type: str = "tool_return_message"
+    name: str | None = None
+    tool_return: str
+    tool_call_id: str = "null"
+
+
+class PackageState(Wire):
+    """How far one kind of packages is; `detail` is why they could not be installed, `seconds` how long it took."""
+
+    status: str
+    requirements: list[str] = Field(default_factory=list)
+    fingerprint: str | None = None
+    detail: str | None = None
+    seconds: float | None = None
+
+
+class ToolPackages(Wire):
+    """The packages of a tool, by kind."""
+
+    pip: PackageState
+    npm: PackageState
+
+
+async def _filter(
     name: str | None = None,
     names: Texts = None,
     tool_ids: Texts = None,
@@ -73,12 +116,14 @@ async def list_tools(parts: Parts, wanted: Wanted, page: Tools) -> Any:
 
 @router.post("", response_model=Tool)
 async def create_tool(parts: Parts, body: CreateTool) -> Any:
-    raise NotBuilt("Custom tools (source_code) are not built yet: this version has the built-in tools only")
+    """Make a tool from source. One of the same name is brought to this source."""
+    return reply(await _stored(parts, body))
 
 
 @router.put("", response_model=Tool)
 async def upsert_tool(parts: Parts, body: CreateTool) -> Any:
-    raise NotBuilt("Custom tools (source_code) are not built yet: this version has the built-in tools only")
+    """Make a tool from source, or bring the one of the same name to it."""
+    return reply(await _stored(parts, body))
 
 
 @router.get("/count", response_model=int)
@@ -101,9 +146,19 @@ async def search_tools(parts: Parts, body: ToolSearch) -> Any:
     return reply(found)
 
 
-@router.post("/run", response_model=ToolExecutionResult)
+@router.post("/run", response_model=ToolRunAnswer)
 async def run_tool_from_source(parts: Parts, body: ToolRunFromSource) -> Any:
-    raise NotBuilt("Running tools from source is not built yet")
+    """Run source once, in the sandbox, without storing it."""
+    tool = _unstored(body)
+    tool.name = (await parts.custom.schema(tool))["name"]
+    done = await parts.custom.execute(tool, body.args, ToolEnvironment(secrets=body.env_vars or {}))
+    return reply(_answer(tool.name, done))
+
+
+@router.post("/generate-schema", response_model=JsonObject)
+async def generate_schema(parts: Parts, body: ToolSource) -> Any:
+    """The JSON Schema a tool of this source would have."""
+    return reply(await parts.custom.schema(Tool(id="", source_code=body.code, source_type=body.source_type)))
 
 
 @router.post("/add-base-tools", response_model=list[Tool])
@@ -119,7 +174,22 @@ async def retrieve_tool(parts: Parts, tool_id: ToolId) -> Any:
 
 @router.patch("/{tool_id}", response_model=Tool)
 async def update_tool(parts: Parts, tool_id: ToolId, body: ToolChanges) -> Any:
-    return reply(await parts.database.write(_change, tool_id, body))
+    """Change a tool. Where its source changes, its name and schema follow."""
+    tool, changes = await parts.database.read(_wanted, tool_id, body)
+    if not changes:
+        return reply(tool)
+    if tool.tool_type == ToolType.CUSTOM and changes.keys() & _CODE:
+        changes |= await _from_source(parts, tool, changes)
+    changed = await parts.database.write(tools.change, tool_id, changes)
+    parts.custom.prepare(changed)
+    return reply(changed)
+
+
+@router.get("/{tool_id}/environment", response_model=ToolPackages)
+async def retrieve_tool_environment(parts: Parts, tool_id: ToolId) -> Any:
+    """How far the installation of the packages a tool needs is."""
+    tool = await parts.database.read(tools.get, tool_id)
+    return reply({kind: asdict(state) for kind, state in parts.custom.states(tool).items()})
 
 
 @router.delete("/{tool_id}", response_model=None)
@@ -133,20 +203,80 @@ def _install(connection: Connection) -> list[Tool]:
     return sorted(tools.named(connection, list(builtin.BY_NAME)), key=lambda tool: tool.name or "")
 
 
-def _change(connection: Connection, tool_id: str, body: ToolChanges) -> Tool:
+async def _stored(parts: Server, body: CreateTool) -> Tool:
+    """Derive what follows from the source, and store the tool under its name."""
+    values = body.model_dump(mode="json")
+    schema = await parts.custom.schema(
+        Tool(id="", **{name: values[name] for name in _CODE - {"name"} | {"description"}})
+    )
+    values |= {"name": schema["name"], "json_schema": schema, "tool_type": ToolType.CUSTOM}
+    values["description"] = body.description or schema.get("description") or ""
+    values["tags"] = body.tags or []
+    made: Tool = await parts.database.write(_put, values)
+    parts.custom.prepare(made)
+    return made
+
+
+def _put(connection: Connection, values: dict[str, Any]) -> Tool:
+    for known in tools.named(connection, [values["name"]]):
+        if known.tool_type != ToolType.CUSTOM:
+            raise Conflict(f"name: {known.name} is a {known.tool_type} tool; give the function another name")
+    return tools.put(connection, values)
+
+
+def _unstored(body: ToolRunFromSource) -> Tool:
+    """A tool that is run once. `name` picks the function where there is no schema to do so."""
+    schema = body.json_schema or ({"name": body.name} if body.name else None)
+    given = body.model_dump(mode="json", include={"args_json_schema", "pip_requirements", "npm_requirements"})
+    source_type = body.source_type or "python"
+    return Tool(id="", source_code=body.source_code, source_type=source_type, json_schema=schema, **given)
+
+
+def _answer(name: str | None, done: Execution) -> ToolRunAnswer:
+    return ToolRunAnswer(
+        status="success" if done.ok else "error",
+        func_return=done.value if done.ok else done.text,
+        stdout=list(done.stdout),
+        stderr=list(done.stderr),
+        sandbox_config_fingerprint=done.fingerprint or None,
+        id=new_id("message"),
+        date=now(),
+        name=name,
+        tool_return=done.text,
+    )
+
+
+async def _from_source(parts: Server, tool: Tool, changes: dict[str, Any]) -> dict[str, Any]:
+    """What follows from the tool's code with these changes: its schema, and so its name."""
+    after = tool.model_copy(update=changes)
+    if changes.keys() & {"source_code", "source_type", "args_json_schema"} and "json_schema" not in changes:
+        after = after.model_copy(update={"json_schema": None})
+    if "description" not in changes:
+        after = after.model_copy(update={"description": None})
+    schema = await parts.custom.schema(after)
+    if "name" in changes and changes["name"] != schema["name"]:
+        raise InvalidRequest(f"name: it follows from the source, which says {schema['name']!r}")
+    follows: dict[str, Any] = {"name": schema["name"], "json_schema": schema}
+    if "description" not in changes and "source_code" in changes:
+        follows["description"] = schema.get("description") or tool.description
+    return follows
+
+
+def _wanted(connection: Connection, tool_id: str, body: ToolChanges) -> tuple[Tool, dict[str, Any]]:
+    """The tool, and what of the changes would change it."""
     tool = tools.get(connection, tool_id)
     asked = body.model_dump(mode="json", include=body.model_fields_set)
     changes = {name: value for name, value in asked.items() if value != getattr(tool, name)}
-    refused = sorted(changes.keys() - _FREE)
-    if refused and tool.tool_type == ToolType.CUSTOM:
-        raise NotBuilt(f"{', '.join(refused)}: the code of custom tools cannot be changed yet")
-    if refused:
+    if tool.tool_type == ToolType.CUSTOM:
+        if "source_code" in changes and not changes["source_code"]:
+            raise InvalidRequest("source_code: a tool cannot be without it")
+    elif refused := sorted(changes.keys() - _FREE):
         raise InvalidRequest(
             f"{', '.join(refused)}: {tool.name} is a {tool.tool_type} tool, only {', '.join(sorted(_FREE))} can change"
         )
     if changes.get("tags", "") is None:
         changes["tags"] = []
-    return tools.change(connection, tool_id, changes) if changes else tool
+    return tool, changes
 
 
 def _remove(connection: Connection, tool_id: str) -> None:

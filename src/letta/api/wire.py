@@ -15,7 +15,7 @@ from pydantic_core import from_json
 
 from letta.models.protocol import ReasoningDelta, TextDelta, ToolCallDelta
 from letta.runtime.events import Delta
-from letta.runtime.styles import REPLY_TOOL, THOUGHTS
+from letta.runtime.styles import REPLY_TOOL, THOUGHTS, as_text
 from letta.runtime.transcript import otid
 from letta.schemas.messages import (
     ApprovalPart,
@@ -194,7 +194,7 @@ def _heartbeat_calls(calls: Sequence[ToolCallPart], options: WireOptions) -> Ite
         if thoughts:
             yield "reasoning_message", _reasoning(str(thoughts), native=False)
         if options.use_assistant_message and call.name == options.reply_tool:
-            yield "assistant_message", {"content": str(arguments.get(options.reply_argument, ""))}
+            yield "assistant_message", {"content": as_text(arguments.get(options.reply_argument, ""))}
             continue
         text = orjson.dumps(arguments).decode() if thoughts is not None else call.arguments
         yield from _calls([call.model_copy(update={"arguments": text})])
@@ -286,6 +286,7 @@ class Pieces:
         self._options = options
         self._index = -1
         self._kind: tuple[str, Any] | None = None
+        self._common: Wire = {}
         self._calls: dict[int, _Call] = {}
 
     def frames(self, delta: Delta) -> Iterator[Wire]:
@@ -316,21 +317,24 @@ class Pieces:
     def _frame(self, delta: Delta, kind: tuple[str, Any], message_type: str, fields: Wire) -> Iterator[Wire]:
         if kind != self._kind:
             self._kind, self._index = kind, self._index + 1
-        wire = {
-            "id": delta.message_id,
-            "date": moment(delta.date),
-            "name": None,
-            "message_type": message_type,
-            "otid": (
-                delta.message_id if message_type == "approval_request_message" else otid(delta.message_id, self._index)
-            ),
-            "sender_id": None,
-            "step_id": delta.step_id,
-            "is_err": None,
-            "seq_id": None,
-            "run_id": self._run_id,
-            **fields,
-        }
+            # The same in every piece of this message, of which there may be thousands.
+            self._common = {
+                "id": delta.message_id,
+                "date": moment(delta.date),
+                "name": None,
+                "message_type": message_type,
+                "otid": (
+                    delta.message_id
+                    if message_type == "approval_request_message"
+                    else otid(delta.message_id, self._index)
+                ),
+                "sender_id": None,
+                "step_id": delta.step_id,
+                "is_err": None,
+                "seq_id": None,
+                "run_id": self._run_id,
+            }
+        wire = self._common | fields
         if self._options.wants(wire):
             yield wire
 

@@ -14,6 +14,8 @@ from letta.store.inspection import State, look
 from letta.store.lock import shown_url
 from letta.store.query import now
 from letta.store.vault import KEY_FILE, Vault, open_vault
+from letta.tools.custom import CustomTools
+from letta.tools.sandbox.choice import Choice
 
 Outcome = Literal["ok", "warning", "problem"]
 
@@ -67,7 +69,7 @@ def database(settings: Settings) -> tuple[State | None, list[Check]]:
         return state, [Check("database", "problem", f"{shown} is damaged: {state.damage}", advice)]
     if state.revision != state.expected:
         return state, [_schema(shown, state)]
-    return state, [Check("database", "ok", f"{shown}, schema {state.revision}, {state.agents} agents")]
+    return state, [Check("database", "ok", f"{shown}, schema {state.revision}, {_count(state.agents, 'agent')}")]
 
 
 def _schema(shown: str, state: State) -> Check:
@@ -99,6 +101,22 @@ def key(settings: Settings, state: State | None) -> tuple[Vault | None, Check]:
     except LettaError as error:
         return None, Check("encryption key", "problem", error.message, "Use the key the secrets were stored with.")
     return vault, Check("encryption key", "ok", f"{source}, {_count(len(stored), 'stored provider')}")
+
+
+def sandbox(settings: Settings) -> Check:
+    """Can tools written in code be kept apart from this machine?"""
+    choice = asyncio.run(_isolation(settings))
+    if choice.kind in (None, "none"):
+        return Check("tool sandbox", "warning", str(choice), "Install bubblewrap to run tools written in code safely.")
+    return Check("tool sandbox", "ok", str(choice))
+
+
+async def _isolation(settings: Settings) -> Choice:
+    tools = CustomTools(settings, os.environ)
+    try:
+        return await tools.isolation()
+    finally:
+        await tools.aclose()
 
 
 def runs(state: State | None, *, serving: bool) -> Check:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import letta_client
 
+from letta import log as logs
 from letta.cli import terminal
 from letta.client import Letta
 from letta.errors import LettaError
@@ -77,6 +78,10 @@ def connected(where: Where) -> Iterator[Letta]:
 
 def _client(where: Where) -> Letta:
     if where.url is None:
+        # What goes wrong is told by the command itself, once.
+        logs.configure(
+            where.settings.log_level if "log_level" in where.settings.model_fields_set else "CRITICAL", "text"
+        )
         return Letta.local(**{name: getattr(where.settings, name) for name in where.settings.model_fields_set})
     key = os.environ.get("LETTA_API_KEY") or os.environ.get("LETTA_SERVER_PASSWORD")
     return Letta(base_url=where.url, api_key=key)

@@ -66,6 +66,7 @@ def _all(url: str | None, settings: Settings, calls: bool, models: Sequence[str]
         vault, secret = checks.key(settings, state)
         yield secret
         yield checks.runs(state, serving=where.url is not None)
+        yield checks.sandbox(settings)
     if where.url is not None:
         yield from _over_http(where, calls, models)
     else:

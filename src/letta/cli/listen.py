@@ -1,7 +1,6 @@
 """The sockets a server listens on, opened before anything else so that a taken port costs no start."""
 
 import errno
-import ipaddress
 import socket
 import sys
 from contextlib import ExitStack
@@ -11,19 +10,6 @@ from letta.errors import InvalidRequest
 
 class PortTakenError(InvalidRequest):
     """Another program listens there."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address.
-
-    Names other than `localhost` may mean anything, so they count as public.
-    """
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def reachable_url(host: str, port: int) -> str:

@@ -17,10 +17,10 @@ from letta import log as logs
 from letta.api.context import Server
 from letta.app import behind_gateway, create_app
 from letta.cli import banner, terminal
-from letta.cli.listen import PortTakenError, is_loopback, listen, reachable_url
+from letta.cli.listen import PortTakenError, listen, reachable_url
 from letta.errors import LettaError
 from letta.models.discovery import from_environment, local_servers
-from letta.settings import Settings
+from letta.settings import Settings, is_loopback
 from letta.store.lock import holder, lock_path
 
 log = logging.getLogger(__name__)
@@ -148,7 +148,8 @@ class _Listening(uvicorn.Server):
 
 
 async def _count_models(console: Console, server: Server) -> None:
-    """Once the providers have listed their models, say how many there are."""
+    """Say what is found out after the start: how tools are kept apart, and how many models each provider lists."""
+    console.print(f"  {await server.custom.isolation()}", markup=False)
     if server.settings.discover_local:
         server.registry.add(await local_servers())
     await server.registry.models()

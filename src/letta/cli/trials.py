@@ -66,12 +66,18 @@ def _lists(client: Letta, provider: dict[str, Any]) -> tuple[Check, str | None]:
     name = f"provider {provider['name']}"
     try:
         client.post(f"/v1/providers/{provider['id']}/check", cast_to=object)
-        handles = [str(model.handle) for model in client.models.list(extra_query={"provider_name": provider["name"]})]
+        handles = _handles(client, provider["name"])
     except letta_client.APIError as error:
         return Check(name, "problem", _reason(error), f"See docs/providers.md for {provider['provider_type']}."), None
     if not handles:
         return Check(name, "warning", "it answers, but lists no model one can talk to", "Load a model there."), None
-    return Check(name, "ok", f"lists {len(handles)} models"), choose(handles)
+    return Check(name, "ok", f"lists {len(handles)} model" + ("" if len(handles) == 1 else "s")), choose(handles)
+
+
+def _handles(client: Letta, provider: str) -> list[str]:
+    """What can be chatted with; other names of the same models left out."""
+    found = [str(model.handle) for model in client.models.list(extra_query={"provider_name": provider})]
+    return [handle for handle in found if handle.startswith(f"{provider}/")]
 
 
 def choose(handles: Sequence[str]) -> str:

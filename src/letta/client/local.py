@@ -7,7 +7,7 @@ import concurrent.futures
 import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
@@ -68,8 +68,8 @@ class ThreadTransport(httpx.BaseTransport):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._opened: concurrent.futures.Future[tuple[BlockingPortal, AppTransport]] = concurrent.futures.Future()
-        self._closing = threading.Lock()
-        self._closed = False
+        self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._told_to_stop: anyio.Event
         # A daemon, because the interpreter waits for other threads before it gives anybody the chance to stop them.
         self._thread = threading.Thread(target=self._work, name="letta-local", daemon=True)
         self._thread.start()
@@ -83,12 +83,13 @@ class ThreadTransport(httpx.BaseTransport):
         async with BlockingPortal() as portal:
             try:
                 async with running_app(self._settings) as transport:
+                    self._told_to_stop = anyio.Event()
                     self._opened.set_result((portal, transport))
-                    await portal.sleep_until_stopped()
-            except BaseException as error:
-                if self._opened.done():
-                    raise
-                self._opened.set_exception(error)
+                    await self._told_to_stop.wait()
+            except BaseException as error:  # raised where somebody waits: in the constructor, or in `close`
+                (self._ended if self._opened.done() else self._opened).set_exception(error)
+            else:
+                self._ended.set_result(None)
 
     def call(self, function: Callable[[Unpack[A]], Awaitable[T]], *args: *A) -> T:
         """Run a coroutine function on the application's thread; it is cancelled when this wait is interrupted.
@@ -96,9 +97,10 @@ class ThreadTransport(httpx.BaseTransport):
         Raises:
             httpx.TransportError: the client is closed.
         """
-        if self._closed:
-            raise httpx.TransportError("this client is closed")
-        future = self._portal.start_task_soon(function, *args)
+        try:
+            future = self._portal.start_task_soon(function, *args)
+        except RuntimeError:
+            raise httpx.TransportError("this client is closed") from None
         try:
             return future.result()
         except BaseException:
@@ -114,16 +116,15 @@ class ThreadTransport(httpx.BaseTransport):
 
     def leave(self, stream: httpx.AsyncByteStream) -> None:
         """Disconnect the reader of a stream. One whose client is closed is disconnected already."""
-        if not self._closed:
+        with suppress(httpx.TransportError):
             self.call(stream.aclose)
 
     def close(self) -> None:
-        """Finish or park what runs, and close the database. May be called again."""
-        with self._closing:
-            if not self._closed:
-                self._portal.start_task_soon(self._portal.stop).result()
-                self._closed = True
+        """Finish or park what runs, and close the database. May be called again. Raises what goes wrong with that."""
+        with suppress(RuntimeError):  # it is stopped already
+            self._portal.start_task_soon(self._told_to_stop.set)
         self._thread.join()
+        self._ended.result()
 
 
 class _Pieces(httpx.SyncByteStream):

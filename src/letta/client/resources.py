@@ -28,14 +28,14 @@ class AgentNameError(letta_client.LettaError, LookupError):
     """No agent has this name, or several have it."""
 
 
-def _only(name: str, found: Sequence[AgentState]) -> AgentState:
-    """Raises AgentNameError unless there is exactly one."""
+def _only(name: str, found: Sequence[AgentState]) -> str:
+    """The id of the only one found. Raises AgentNameError for none and for several."""
     if not found:
         raise AgentNameError(f"There is no agent called {name!r}; agents.list() shows those there are.")
     if len(found) > 1:
         ids = ", ".join(agent.id for agent in found)
         raise AgentNameError(f"Several agents are called {name!r}: pass the id of the one you mean ({ids}).")
-    return found[0]
+    return found[0].id
 
 
 class Blocks(BlocksResource):
@@ -91,9 +91,9 @@ class Agents(AgentsResource):
             AgentNameError: no agent has this name, or several have it.
             letta_client.NotFoundError: no agent has this id.
         """
-        if _AGENT_ID.match(agent_id):
-            return self.retrieve(agent_id)
-        return _only(agent_id, self.list(name=agent_id, limit=_MOST_NAMESAKES).items)
+        if not _AGENT_ID.match(agent_id):
+            agent_id = _only(agent_id, self.list(name=agent_id, limit=_MOST_NAMESAKES).items)
+        return self.retrieve(agent_id)
 
 
 class AsyncBlocks(AsyncBlocksResource):
@@ -151,9 +151,9 @@ class AsyncAgents(AsyncAgentsResource):
             AgentNameError: no agent has this name, or several have it.
             letta_client.NotFoundError: no agent has this id.
         """
-        if _AGENT_ID.match(agent_id):
-            return await self.retrieve(agent_id)
-        return _only(agent_id, (await self.list(name=agent_id, limit=_MOST_NAMESAKES)).items)
+        if not _AGENT_ID.match(agent_id):
+            agent_id = _only(agent_id, (await self.list(name=agent_id, limit=_MOST_NAMESAKES)).items)
+        return await self.retrieve(agent_id)
 
 
 def _with_model(llm: str | None, fields: AgentCreateParams) -> AgentCreateParams:

@@ -6,7 +6,7 @@ leaves disconnects. Knows ASGI and httpx, and nothing of what is served.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from typing import Any
 
 import anyio
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
 _PIECES_AHEAD = 16
 """Pieces of an answer the application may be ahead of its reader."""
+_FAREWELL = 1.0
+"""Seconds readers have to take the rest of their answers when everything is closed."""
 
 
 class AppTransport(httpx.AsyncBaseTransport):
@@ -37,7 +39,7 @@ class AppTransport(httpx.AsyncBaseTransport):
         body = await request.aread()
         exchange = _Exchange(_scope(request), body, request.extensions.get("timeout", {}).get("read"))
         self._exchanges.add(exchange)
-        exchange.start(self._app, self._exchanges)
+        exchange.start(self._app, self._exchanges.discard)
         try:
             status, headers = await exchange.head()
         except BaseException:
@@ -46,11 +48,15 @@ class AppTransport(httpx.AsyncBaseTransport):
         return httpx.Response(status, headers=headers, stream=exchange, request=request)
 
     async def aclose(self) -> None:
-        """Disconnect every reader and wait until the application has noticed."""
+        """Let readers finish for a moment, disconnect the others, and wait until the application has noticed."""
         exchanges = list(self._exchanges)
+        with anyio.move_on_after(_FAREWELL):
+            for exchange in exchanges:
+                await exchange.read()
         for exchange in exchanges:
             await exchange.aclose()
-        await asyncio.gather(*(exchange.ended() for exchange in exchanges))
+        for exchange in exchanges:
+            await exchange.ended()
 
 
 class _Exchange(httpx.AsyncByteStream):
@@ -65,10 +71,12 @@ class _Exchange(httpx.AsyncByteStream):
         self._received: MemoryObjectReceiveStream[Message]
         self._send, self._received = anyio.create_memory_object_stream(_PIECES_AHEAD)
         self._task: asyncio.Task[None] | None = None
+        self._forget: Callable[[_Exchange], None] = lambda _: None
 
-    def start(self, app: App, running: "set[_Exchange]") -> None:
+    def start(self, app: App, forget: "Callable[[_Exchange], None]") -> None:
+        """Ask the application; `forget` is called once the answer is read or its reader has left."""
+        self._forget = forget
         self._task = asyncio.create_task(self._run(app), name=f"{self._scope['method']} {self._scope['path']}")
-        self._task.add_done_callback(lambda _: running.discard(self))
 
     async def _run(self, app: App) -> None:
         try:
@@ -111,12 +119,17 @@ class _Exchange(httpx.AsyncByteStream):
                 return await self._received.receive()
         except TimeoutError:
             raise httpx.ReadTimeout(f"no answer for {self._patience} seconds") from None
-        except anyio.EndOfStream:
+        except (anyio.EndOfStream, anyio.ClosedResourceError):
             raise httpx.RemoteProtocolError("the application broke off its answer") from None
 
     async def aclose(self) -> None:
         self._gone.set()
         self._received.close()
+        self._forget(self)
+
+    async def read(self) -> None:
+        """Wait until the reader has closed the answer."""
+        await self._gone.wait()
 
     async def ended(self) -> None:
         """Wait until the application is done with the request."""

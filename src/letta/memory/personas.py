@@ -40,8 +40,8 @@ _SLEEPTIME = """\
 You keep the memory of another agent in order while that agent is not busy. You are shown what was said in its
 conversation since last time, and you share its memory blocks, inside <memory_blocks>. Bring the blocks up to date:
 add what is new and lasting, correct what has changed, merge what is said twice, and remove what no longer holds. Write
-dates out instead of words like "today". Do not talk to the user; you are not part of the conversation. Call memory_finish_edits
-when the blocks are as good as you can make them, also when nothing had to change.
+dates out instead of words like "today". Do not talk to the user; you are not part of the conversation. Call
+memory_finish_edits when the blocks are as good as you can make them, also when nothing had to change.
 </base_instructions>"""
 
 _PLAIN = """\

@@ -17,6 +17,7 @@ from letta.store.agents import Snapshot
 from letta.store.conversations import Thread
 from letta.store.database import Database
 from letta.store.runs import Versions
+from letta.store.traces import Kept
 
 SUMMARY_INTRODUCTION = "[This is a summary of earlier messages of this conversation, which are not shown any more.]"
 _MAX_WINDOWS = 512
@@ -30,6 +31,7 @@ class Window:
     snapshot: Snapshot
     versions: Versions
     messages: list[Message] = field(default_factory=list)
+    traced: Kept | None = None
     _clamped: dict[tuple[str, int], Message] = field(default_factory=dict)
 
     def introduced(self, summary: Message) -> Message:
@@ -82,7 +84,7 @@ class Windows:
         window = await self._database.read(_load, agent_id, conversation_id, with_messages)
         if kept is not None and not with_messages:
             if window.versions.thread == kept.versions.thread:
-                window.messages = kept.messages
+                window.messages, window.traced = kept.messages, kept.traced
             else:
                 window = await self._database.read(_load, agent_id, conversation_id, True)
         self._keep(conversation_id, window)

@@ -148,7 +148,7 @@ def make(
         InvalidRequest: the library is not installed, or the provider's settings do not fit its client.
     """
     base_url = config.base_url or kind_of(config).base_url
-    common: dict[str, Any] = {"base_url": base_url, "api_key": config.api_key or None, "provider": _row(config)}
+    common: dict[str, Any] = {"base_url": base_url, "api_key": config.api_key or None, "provider": kind_name(config)}
     if target in (_CHAT, _ANTHROPIC):
         common["read_seconds"] = read_seconds
     try:
@@ -181,13 +181,14 @@ def kind_of(config: ProviderConfig) -> Kind:
     Raises:
         InvalidRequest: there is no such kind of provider.
     """
-    if (kind := KINDS.get(_row(config))) is None:
+    if (kind := KINDS.get(kind_name(config))) is None:
         word = config.kind or config.type
         raise InvalidRequest(f"provider_type {word!r} cannot be used here, must be one of {sorted(KINDS)}.")
     return kind
 
 
-def _row(config: ProviderConfig) -> str:
+def kind_name(config: ProviderConfig) -> str:
+    """The name of the table's row of a provider: also the usual first part of its handles."""
     word = config.kind or config.type
     return _CANONICAL.get(word, word)
 
@@ -238,6 +239,11 @@ class Registry:
     def providers(self) -> list[ProviderConfig]:
         """The providers in use, base ones first."""
         return [provider.config for provider in self._providers()]
+
+    def provider_config(self, prefix: str) -> ProviderConfig | None:
+        """The provider that handles beginning with `prefix` mean, in any of its spellings."""
+        provider = self._provider(prefix)
+        return None if provider is None else provider.config
 
     def add(self, configs: Iterable[ProviderConfig]) -> None:
         """Add base providers, such as local servers found later; a name that is already there stays as it is.

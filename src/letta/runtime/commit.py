@@ -28,6 +28,7 @@ from letta.store import agents, conversations, messages, runs, search, steps, tr
 from letta.store.blocks import Author
 from letta.store.query import now
 from letta.store.runs import Versions, Work
+from letta.store.traces import Kept
 from letta.tools.context import ToolContext
 from letta.tools.rules import RuleBook
 from letta.tools.toolbox import Toolbox
@@ -53,7 +54,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A model's answer, with what came before it and is not stored yet."""
+    """A model's answer, with what came before it and is not stored yet. `traced` is the conversation's last trace."""
 
     scene: Scene
     id: str
@@ -61,7 +62,8 @@ class Step:
     inputs: tuple[Message, ...]
     answer: Answer
     resolved: Resolved
-    packed_trace: tuple[bytes, bytes] | None
+    traced: Kept | None
+    keeps_trace: bool
 
     @property
     def calls(self) -> list[ToolCallPart]:
@@ -90,6 +92,7 @@ class Commit(NamedTuple):
     after: Versions
     stop: StopReason | None
     rules: RuleBook
+    traced: Kept | None = None
 
 
 def commit_step(connection: Connection, step: Step) -> Commit:
@@ -104,8 +107,8 @@ def commit_step(connection: Connection, step: Step) -> Commit:
     tools_ns = perf_counter_ns() - started
     stop, nudge = _judge(scene, step.calls, returns, rules, step.answer.finish_reason)
     new = [*_said(step), *_results(scene, step.id, returns), *_nudges(scene, step.id, nudge)]
-    _store_step(connection, step, stop, tools_ns)
-    return _store(connection, scene, new, stop, rules)
+    traced = _store_step(connection, step, stop, tools_ns)
+    return _store(connection, scene, new, stop, rules)._replace(traced=traced)
 
 
 def commit_answer(connection: Connection, step: Step, waiting: frozenset[str]) -> Commit:
@@ -115,10 +118,11 @@ def commit_answer(connection: Connection, step: Step, waiting: frozenset[str]) -
         LostRun: as `commit_step`.
     """
     stop = StopReason.REQUIRES_APPROVAL if waiting else None
-    _store_step(connection, step, stop, 0)
+    traced = _store_step(connection, step, stop, 0)
     if waiting:
         conversations.set_pending(connection, step.scene.work.conversation_id, step.message_id)
-    return _store(connection, step.scene, _said(step, waiting), stop, step.scene.rules, open_calls=step.calls)
+    done = _store(connection, step.scene, _said(step, waiting), stop, step.scene.rules, open_calls=step.calls)
+    return done._replace(traced=traced)
 
 
 def commit_results(connection: Connection, results: Results) -> Commit:
@@ -274,6 +278,7 @@ def _message(scene: Scene, step_id: str, role: Role, parts: Sequence[Any], data:
         created_at=now(),
         run_id=scene.work.id,
         step_id=step_id,
+        group_id=scene.work.request.get("group_id"),
         data={**style, **data} or None,
     )
 
@@ -281,19 +286,22 @@ def _message(scene: Scene, step_id: str, role: Role, parts: Sequence[Any], data:
 # -- what is written ---------------------------------------------------------------------------------------------------
 
 
-def _store_step(connection: Connection, step: Step, stop: StopReason | None, tools_ns: int) -> None:
+def _store_step(connection: Connection, step: Step, stop: StopReason | None, tools_ns: int) -> Kept | None:
     work, timing = step.scene.work, step.scene.timing
     steps.add(connection, step_row(work, step.id, step.resolved, step.answer, timing, stop=stop, tools_ns=tools_ns))
-    if step.packed_trace is not None:
-        traces.add(
-            connection,
-            step_id=step.id,
-            agent_id=work.agent_id,
-            run_id=work.id,
-            packed=step.packed_trace,
-            latency_ms=timing.model_ns / 1e6,
-            created_at=timing.step_started_at,
-        )
+    if not step.keeps_trace:
+        return None
+    return traces.add(
+        connection,
+        step_id=step.id,
+        agent_id=work.agent_id,
+        run_id=work.id,
+        request=step.answer.request,
+        response=step.answer.response,
+        before=step.traced,
+        latency_ms=timing.model_ns / 1e6,
+        created_at=timing.step_started_at,
+    )
 
 
 def _store(

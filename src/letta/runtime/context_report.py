@@ -15,7 +15,7 @@ from letta.memory.window import Window, in_window
 from letta.runtime.request import prompt_facts
 from letta.schemas.agents import ContextWindowOverview
 from letta.schemas.messages import Message, Role
-from letta.store import agents, messages
+from letta.store import agents, messages, passages
 from letta.store.database import Database
 from letta.store.runs import Versions
 
@@ -48,7 +48,7 @@ def _report(connection: Connection, agent_id: str, conversation_id: str) -> Cont
         context_window_size_max=agent.llm_config.context_window,
         context_window_size_current=sum(parts.values()),
         num_messages=len(shown) + 1,
-        num_archival_memory=0,
+        num_archival_memory=passages.count(connection, agent_id),
         num_recall_memory=messages.count(connection, agent_id),
         external_memory_summary=metadata,
         system_prompt="\n\n".join(compile_prompt(agent, facts)),

@@ -8,24 +8,29 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from letta.errors import InvalidRequest, InvalidValue, NotBuilt, NotFound
+from letta.errors import InvalidValue, NotBuilt, NotFound
 from letta.memory.personas import BLOCK_DESCRIPTIONS, SYSTEM_PROMPTS
+from letta.models.embeddings import config_of
 from letta.models.registry import Registry
+from letta.runtime import grouping
 from letta.runtime.transcript import parts_of
 from letta.schemas.agents import AgentState, AgentType, CreateAgent, UpdateAgent
 from letta.schemas.blocks import CreateBlock
 from letta.schemas.common import new_id
-from letta.schemas.llm_config import EmbeddingConfig, EmbeddingEndpointType, LLMConfig
+from letta.schemas.llm_config import LLMConfig
 from letta.schemas.messages import Message, Role, ToolCallPart, ToolReturnPart
 from letta.schemas.sends import MessageInput
 from letta.schemas.tool_rules import ContinueToolRule, RequiresApprovalToolRule, TerminalToolRule, ToolRule
 from letta.schemas.tools import Tool
-from letta.store import agents, blocks, conversations, identities, messages, search, tools
+from letta.store import agents, blocks, conversations, identities, messages, pieces, search, tools
 from letta.store.database import Database
 from letta.store.query import now
 from letta.store.tables import agents as agent_rows
 from letta.store.vault import Vault
 from letta.tools import builtin
+
+HIDDEN = "********"
+"""Shown instead of the value of a secret: secrets never leave the server."""
 
 _ADJECTIVES = (
     "Amber",
@@ -46,6 +51,8 @@ _VARIABLE = re.compile(r"\{\{\s*([\w.-]+)\s*\}\}")
 _WITH_BASE_RULES = frozenset(
     {AgentType.MEMGPT_AGENT, AgentType.MEMGPT_V2_AGENT, AgentType.SLEEPTIME_AGENT, AgentType.SPLIT_THREAD_AGENT}
 )
+_LEAVE_MEMORY = frozenset({AgentType.MEMGPT_AGENT, AgentType.MEMGPT_V2_AGENT, AgentType.SPLIT_THREAD_AGENT})
+_WITHOUT_MEMORY = ("send_message", "conversation_search", "archival_memory_search")
 # Fields of a request that are columns of the agent's row as they are.
 _PLAIN = (
     "name", "description", "system", "timezone", "hidden", "project_id", "template_id", "base_template_id",
@@ -53,7 +60,6 @@ _PLAIN = (
     "metadata", "response_format", "compaction_settings", "model_settings", "context_window_limit",
     "last_run_completion", "last_run_duration_ms", "last_stop_reason",
 )  # fmt: skip
-_DEFAULT_EMBEDDING_DIMENSION = 1536
 
 
 class Agents:
@@ -112,9 +118,17 @@ class Agents:
         if sent & {"embedding", "embedding_config"}:
             values["embedding"] = request.embedding
             values["embedding_config"] = _embedding_config(request, request.embedding)
+        if "hidden" in sent:
+            values["hidden"] = bool(request.hidden)
         if "secrets" in sent:
-            values["secrets"] = self._vault.lock(request.secrets) if request.secrets else None
+            values["secrets"] = await self._secrets(agent_id, request.secrets or {})
         return await self._database.write(_store_changes, agent_id, values, request)
+
+    async def _secrets(self, agent_id: str, given: dict[str, str]) -> bytes | None:
+        """The secrets to keep: what was only shown as hidden and comes back like that keeps its value."""
+        kept = self._vault.open(await self._database.read(agents.secrets, agent_id))
+        wanted = {key: kept.get(key, "") if value == HIDDEN else value for key, value in given.items()}
+        return self._vault.lock(wanted) if wanted else None
 
     async def reset(self, agent_id: str, *, opening: bool) -> None:
         """Empty the agent's window; with `opening` it starts as it did when the agent was made.
@@ -166,25 +180,14 @@ class Agents:
 
 
 def _refuse_unbuilt(request: CreateAgent | UpdateAgent) -> None:
-    for name in ("source_ids", "folder_ids", "from_template", "enable_sleeptime"):
+    for name in ("source_ids", "folder_ids", "from_template"):
         if getattr(request, name, None):
             raise NotBuilt(f"{name} is not built yet")
 
 
 def _embedding_config(request: CreateAgent | UpdateAgent, handle: str | None) -> dict[str, Any] | None:
-    if request.embedding_config is not None:
-        return request.embedding_config.model_dump(mode="json", exclude_none=True)
-    if handle is None:
-        return None
-    _, slash, name = handle.partition("/")
-    if not slash or not name:
-        raise InvalidRequest(f"embedding: {handle!r} is not of the form provider/model")
-    return EmbeddingConfig(
-        embedding_model=name,
-        embedding_endpoint_type=EmbeddingEndpointType.OPENAI,
-        embedding_dim=_DEFAULT_EMBEDDING_DIMENSION,
-        handle=handle,
-    ).model_dump(mode="json", exclude_none=True)
+    config = request.embedding_config or config_of(handle)
+    return None if config is None else config.model_dump(mode="json", exclude_none=True)
 
 
 # -- in one transaction ------------------------------------------------------------------------------------------------
@@ -193,7 +196,7 @@ def _embedding_config(request: CreateAgent | UpdateAgent, handle: str | None) ->
 def _store_new(connection: Connection, values: dict[str, Any], request: CreateAgent) -> AgentState:
     agent_id: str = values["id"]
     tool_ids = _tool_ids(connection, request)
-    its_tools = [tools.get(connection, tool_id) for tool_id in dict.fromkeys(tool_ids)]
+    its_tools = tools.with_ids(connection, list(dict.fromkeys(tool_ids)))
     rules = list(request.tool_rules or ()) if request.tool_rules is not None else _base_rules(request, its_tools)
     rules += [
         RequiresApprovalToolRule(tool_name=str(tool.name))
@@ -213,11 +216,16 @@ def _store_new(connection: Connection, values: dict[str, Any], request: CreateAg
     conversations.start(connection, agent_id, agent_id, next_position=len(opening))
     messages.add(connection, opening)
     search.index(connection, opening)
+    if request.enable_sleeptime:
+        grouping.pair(connection, agent_id)
     return agents.get(connection, agent_id)
 
 
 def _store_changes(connection: Connection, agent_id: str, values: dict[str, Any], request: UpdateAgent) -> AgentState:
+    before = agents.get(connection, agent_id, ()).embedding if "embedding" in values else None
     agents.change(connection, agent_id, {key: value for key, value in values.items() if key in agent_rows.c})
+    if "embedding" in values and values["embedding"] != before:
+        pieces.set_model(connection, agent_id, values["embedding"])
     if request.tags is not None:
         agents.write_tags(connection, agent_id, request.tags)
     if request.block_ids is not None:
@@ -227,6 +235,9 @@ def _store_changes(connection: Connection, agent_id: str, values: dict[str, Any]
         tools.replace_all(connection, agent_id, request.tool_ids)
     if request.identity_ids is not None:
         _write_identities(connection, agent_id, request.identity_ids)
+    if request.enable_sleeptime is not None:
+        wanted = grouping.pair if request.enable_sleeptime else grouping.unpair
+        wanted(connection, agent_id)
     return agents.get(connection, agent_id)
 
 
@@ -266,7 +277,7 @@ def _asks_for(rule: ToolRule, tool_name: str) -> bool:
 
 
 def _tool_ids(connection: Connection, request: CreateAgent) -> list[str]:
-    names = list(builtin.default_tools(request.agent_type)) if request.include_base_tools else []
+    names = list(_base_tools(request)) if request.include_base_tools else []
     names += builtin.MULTI_AGENT if request.include_multi_agent_tools else ()
     names += request.tools or ()
     known = tools.ids_by_name(connection, names)
@@ -274,6 +285,13 @@ def _tool_ids(connection: Connection, request: CreateAgent) -> list[str]:
     if missing:
         raise NotFound(f"tools: there is no tool called {missing[0]!r}")
     return [*(known[name] for name in names), *(request.tool_ids or ())]
+
+
+def _base_tools(request: CreateAgent) -> tuple[str, ...]:
+    """The tools of the agent's type. Heartbeat agents with sleep-time memory leave their blocks to the other agent."""
+    if request.enable_sleeptime and request.agent_type in _LEAVE_MEMORY:
+        return tuple(name for name in _WITHOUT_MEMORY if name in builtin.BY_NAME)
+    return builtin.default_tools(request.agent_type)
 
 
 def _base_rules(request: CreateAgent, its_tools: Iterable[Tool]) -> list[ToolRule]:
@@ -304,12 +322,11 @@ def _filled(text: str, variables: dict[str, str]) -> str:
 
 
 def _check_labels(connection: Connection, block_ids: Iterable[str]) -> None:
-    seen: dict[str, str] = {}
-    for block_id in dict.fromkeys(block_ids):
-        label = str(blocks.get(connection, block_id).label)
+    seen: set[str] = set()
+    for label in blocks.labels(connection, list(dict.fromkeys(block_ids))):
         if label in seen:
             raise InvalidValue(f"two blocks are labelled {label!r}: each label of an agent's memory must be its own")
-        seen[label] = block_id
+        seen.add(label)
 
 
 # -- the opening of a conversation -------------------------------------------------------------------------------------

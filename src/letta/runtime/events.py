@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Generic, TypeVar
 
 from letta.errors import LettaError, ModelError
 from letta.models.protocol import ReasoningDelta, TextDelta, ToolCallDelta, Usage
@@ -14,6 +15,7 @@ from letta.schemas.messages import Message
 from letta.schemas.runs import StopReason
 
 NO_TOKENS = Usage()
+E = TypeVar("E")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +81,11 @@ class Finished:
 Event = Delta | Committed | Finished
 
 
-class EventLog:
-    """The events of one run, kept while anybody may read them. One writer, any number of readers."""
+class Log(Generic[E]):
+    """Events that end with `Finished`, kept while anybody may read them. Any number of readers."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        self.events: list[E | Finished] = []
         self._changed = asyncio.Event()
 
     @property
@@ -92,11 +94,11 @@ class EventLog:
         last = self.events[-1] if self.events else None
         return last if isinstance(last, Finished) else None
 
-    def publish(self, event: Event) -> None:
+    def publish(self, event: E | Finished) -> None:
         self.events.append(event)
         self._changed.set()
 
-    async def batches(self, start: int = 0) -> AsyncIterator[list[Event]]:
+    async def batches(self, start: int = 0) -> AsyncIterator[list[E | Finished]]:
         """All events from `start` on, as many at a time as there are, until the last."""
         while True:
             while start < len(self.events):
@@ -117,6 +119,10 @@ class EventLog:
             pass
         assert self.finished is not None
         return self.finished
+
+
+class EventLog(Log[Delta | Committed]):
+    """The events of one run. One writer."""
 
 
 def added(left: Usage, right: Usage) -> Usage:

@@ -5,7 +5,7 @@ while a model is asked. Readers (HTTP, CLI, SDK) get what this generator yields 
 """
 
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from time import perf_counter_ns
@@ -39,7 +39,6 @@ from letta.schemas.messages import Message, Role, ToolCallPart
 from letta.schemas.runs import StopReason
 from letta.schemas.sends import SendRequest
 from letta.schemas.tools import Tool
-from letta.store import traces
 from letta.store.database import Database
 from letta.store.query import now
 from letta.store.runs import Versions, Work
@@ -108,6 +107,7 @@ class _Turn:
         self.started_ns = perf_counter_ns()
         self.first_token_ns: int | None = None
         self.call: Call | None = None
+        self.size = 0  # of the call, in estimated tokens: counted once per call
 
     async def events(self) -> AsyncGenerator[Event]:
         """Everything that happens, ending with `Finished`."""
@@ -133,7 +133,7 @@ class _Turn:
     async def _begin(self) -> AsyncGenerator[Event]:
         """Start with the caller's messages, or after the last committed step of an interrupted run."""
         mine = [message for message in self.window.messages if message.run_id == self.work.id]
-        for message in mine:
+        for message in _turn(self.window.messages) if approvals.is_answer(self.request) else mine:
             for result in message.tool_returns:
                 self.rules.note(result.name or "", str(result.content))
         self.steps = sum(message.role is Role.ASSISTANT for message in mine)
@@ -204,10 +204,10 @@ class _Turn:
                 if attempt == _OVERFLOWS:
                     raise
                 limit = limit_of(self.window, call.resolved)
-                self.means.ledger.overflowed(call.resolved.handle, _size(call), limit)
+                self.means.ledger.overflowed(call.resolved.handle, self.size, limit)
         assert call is not None
         assert answer is not None, "a model stream ends with an Answer"
-        self.means.ledger.note(call.resolved.handle, _size(call), answer.usage.prompt_tokens)
+        self.means.ledger.note(call.resolved.handle, self.size, answer.usage.prompt_tokens)
         async with aclosing(self._act(self._answer(call, ids, timing, answer))) as events:
             async for event in events:
                 yield event
@@ -217,10 +217,11 @@ class _Turn:
         ledger = self.means.ledger
         for number in range(_ROUNDS + 1):
             resolved = resolve(self.means.registry, self.window, self.request)
-            call = build(self.window, self.request, self.inputs, self.rules, resolved, self._toolbox())
-            self.call, limit = call, limit_of(self.window, resolved)
+            shape = self.work.request.get("answer_format")
+            call = build(self.window, self.request, self.inputs, self.rules, resolved, self._toolbox(), shape)
+            self.call, self.size, limit = call, _size(call), limit_of(self.window, resolved)
             room = int(limit * TRIGGER_SHARE)
-            if not forced and ledger.tokens(resolved.handle, fixed_texts(call), call.request.messages) <= room:
+            if not forced and ledger.factor(resolved.handle) * self.size <= room:
                 return
             fixed = ledger.tokens(resolved.handle, fixed_texts(call), ())
             if fixed >= limit:
@@ -242,6 +243,7 @@ class _Turn:
             yield Committed((done.message,))
         messages = squeeze(call.request.messages, room - fixed, ledger.factor(resolved.handle))
         self.call = replace(call, request=replace(call.request, messages=messages))
+        self.size = _size(self.call)
 
     async def _ask(self, call: Call, ids: StepIds, timing: Timing) -> AsyncGenerator[Delta | Answer]:
         """The model's answer, piece by piece, then whole. Raises letta.errors.ModelError."""
@@ -292,13 +294,15 @@ class _Turn:
             inputs=self.inputs,
             answer=answer,
             resolved=call.resolved,
-            packed_trace=traces.pack(answer.request, answer.response) if self.means.keep_traces else None,
+            traced=self.window.traced,
+            keeps_trace=self.means.keep_traces,
         )
 
     async def _advance(self, done: Commit) -> Commit:
         """What was committed becomes part of the window, which then holds the newest memory, too."""
         work = self.work
         self.inputs, self.rules, self.stop = (), done.rules, done.stop
+        self.window.traced = done.traced or self.window.traced
         self.means.windows.extend(work.conversation_id, list(done.messages), done.before, done.after)
         if done.stop is None:
             self.window = await self.means.windows.get(work.agent_id, work.conversation_id, done.after)
@@ -339,6 +343,12 @@ class _Turn:
 
     def _errand(self, step_id: str) -> "_ErrandMaker":
         return _ErrandMaker(self.window, self.work, step_id)
+
+
+def _turn(messages: Sequence[Message]) -> list[Message]:
+    """What was said since the user last spoke: an answer to waiting calls goes on with the turn that asked."""
+    spoken = [n for n, one in enumerate(messages) if one.role is Role.USER and not (one.data or {}).get("nudge")]
+    return list(messages[spoken[-1] :] if spoken else messages)
 
 
 def _size(call: Call) -> int:

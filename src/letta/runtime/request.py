@@ -1,7 +1,7 @@
 """From a window to a model request: the prompt, the messages, the tools that may be called, the parameters."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -63,13 +63,20 @@ def build(
     rules: RuleBook,
     resolved: Resolved,
     toolbox: Toolbox,
+    shape: dict[str, Any] | None = None,
 ) -> Call:
-    """The next model call of a run. `inputs` are messages that are not stored yet."""
+    """The next model call of a run. `inputs` are messages not stored yet, `shape` the response format of this run."""
     agent = window.agent
     style = style_of(agent.agent_type)
     permission = rules.permitted(toolbox.names)
     offered = [schema for schema in toolbox.schemas if schema.name in permission.names]
     parameters = parameters_of(agent, window.thread.model_settings, parallel=rules.only_approvals)
+    if shape is not None:
+        parameters = replace(parameters, response_format=shape)
+    answer = _answer_schema(parameters) if style.name == "heartbeat" else None
+    if answer is not None:
+        # The reply is a tool's argument: its shape goes there.
+        parameters = replace(parameters, response_format=None)
     reasons = bool(parameters.thinking or parameters.effort not in (None, "none"))
     zone = zone_of(agent)
     clamp = max(_LEAST_CLAMP, int(limit_of(window, resolved) * _CLAMP_SHARE * _CHARACTERS_PER_TOKEN))
@@ -79,7 +86,7 @@ def build(
             handle=resolved.handle,
             system=compile_prompt(agent, prompt_facts(window, request)),
             messages=[_shown(window, message, style, zone, clamp) for message in (*window.messages, *inputs)],
-            tools=style.tools(offered, reasons=reasons),
+            tools=style.tools(offered, reasons=reasons, answer=answer),
             tool_choice=_choice(permission.required, permission.names),
             parameters=parameters,
         ),
@@ -155,6 +162,14 @@ def parameters_of(agent: AgentState, override: dict[str, Any] | None, *, paralle
         response_format=_format(answer_format),
         extra={name: value for name, value in own.items() if name not in _KNOWN},
     )
+
+
+def _answer_schema(parameters: ModelParameters) -> dict[str, Any] | None:
+    """The JSON Schema an answer has to fit."""
+    wanted = parameters.response_format or {}
+    inner = wanted.get("json_schema") or {}
+    found: dict[str, Any] | None = inner.get("schema", inner) or ({"type": "object"} if wanted else None)
+    return found
 
 
 def _format(value: Any) -> dict[str, Any] | None:

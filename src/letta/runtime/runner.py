@@ -7,9 +7,11 @@ asking the database again and again. A run goes on when the client that asked fo
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from time import perf_counter_ns
+from types import MappingProxyType
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy.exc import IntegrityError
@@ -34,6 +36,9 @@ log = logging.getLogger(__name__)
 
 _HEARTBEAT = 5.0
 _RETRY_CLAIM = 0.25
+
+AfterRun = Callable[[Work, Finished], Awaitable[None]]
+"""Called once for each run that ended here, after its row says so."""
 
 
 class Running:
@@ -61,6 +66,8 @@ class Runner:
         self._running: dict[str, Running] = {}
         self._lanes: dict[str, deque[asyncio.Future[None]]] = {}
         self._stopping = False
+        self.after_run: list[AfterRun] = []
+        self._afterwards: set[asyncio.Task[None]] = set()
         self._upkeep: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -82,6 +89,9 @@ class Runner:
             for task in unfinished:
                 task.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
+        for after in self._afterwards:
+            after.cancel()
+        await asyncio.gather(*self._afterwards, return_exceptions=True)
         await self._means.database.write(runs.release, self._owner)
 
     async def start(
@@ -92,10 +102,12 @@ class Runner:
         *,
         background: bool = False,
         asked_by: Sequence[str] = (),
+        notes: Mapping[str, Any] = MappingProxyType({}),
     ) -> Running:
         """Accept a request: its run is stored when this returns, and worked on when its turn comes.
 
-        `asked_by` are the agents that wait for what comes of it.
+        `asked_by` are the agents that wait for what comes of it. `notes` are kept with the request: `group_id` marks
+        every message of the run, `answer_format` is the shape the reply must have in place of the agent's own.
 
         Raises:
             letta.errors.NotFound: no such agent or conversation.
@@ -104,6 +116,7 @@ class Runner:
         if self._stopping:
             raise StoreUnavailable("The server is stopping; send the request again.")
         body = request.model_dump(mode="json", exclude_unset=True)
+        body |= notes
         if asked_by:
             body["asked_by"] = list(asked_by)
         work = Work(new_id("run"), agent_id, conversation_id, body, background, 1, now())
@@ -212,11 +225,28 @@ class Runner:
             await self._end(running, StopReason.ERROR, failure, started)
         finally:
             self._leave(conversation_id, ticket)
-            if not running.events.finished:
+            if running.events.finished:
+                self._call_after(running.work, running.events.finished)
+            else:
                 reason = StopReason.CANCELLED if running.cancelled else StopReason.ERROR
                 parked = None if running.cancelled else Failure("stream_incomplete", "The run was interrupted", 503)
                 running.events.publish(Finished(reason, RunUsage(), parked))
             self._running.pop(running.work.id, None)
+
+    def _call_after(self, work: Work, finished: Finished) -> None:
+        """Let those know who wait for runs to end; nobody waits for them."""
+        for hook in self.after_run:
+            task = asyncio.create_task(self._after(hook, work, finished), name=f"after {work.id}")
+            self._afterwards.add(task)
+            task.add_done_callback(self._afterwards.discard)
+
+    async def _after(self, hook: AfterRun, work: Work, finished: Finished) -> None:
+        with logs.bind(run_id=work.id, agent_id=work.agent_id):
+            try:
+                await hook(work, finished)
+            except Exception:
+                # The run is over and answered: what comes after it must not reach anybody but the operator.
+                log.exception("what follows a run failed")
 
     async def _work(self, running: Running, versions: Versions) -> None:
         async with aclosing(loop.run(self._means, running.work, versions)) as events:

@@ -4,6 +4,7 @@
 think in a tool argument, and go on only when they ask for it.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ from letta.schemas.agents import AgentType
 from letta.schemas.messages import Message, Role, TextPart, ToolCallPart, ToolReturnPart
 from letta.schemas.runs import StopReason
 from letta.tools.rules import RuleBook
+
+log = logging.getLogger(__name__)
 
 THOUGHTS = "thinking"
 HEARTBEAT_ARGUMENT = "request_heartbeat"
@@ -39,6 +42,14 @@ class Outcome:
     rules: RuleBook
     offered: Sequence[str]
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the agent has tools, and its rules leave none of them for the next call."""
+        if not self.offered or self.rules.permitted(self.offered).names:
+            return False
+        log.warning("the tool rules leave no tool after %s", ", ".join(call.name for call in self.calls) or "the reply")
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -53,8 +64,13 @@ class Style(Protocol):
 
     name: str
 
-    def tools(self, schemas: Sequence[ToolSchema], *, reasons: bool) -> tuple[ToolSchema, ...]:
-        """The tools as the model is told of them. `reasons`: the model thinks natively."""
+    def tools(
+        self, schemas: Sequence[ToolSchema], *, reasons: bool, answer: dict[str, Any] | None
+    ) -> tuple[ToolSchema, ...]:
+        """The tools as the model is told of them.
+
+        `reasons`: the model thinks natively. `answer` is the JSON Schema the reply has to fit, if there is one.
+        """
         ...
 
     def show(self, message: Message, zone: ZoneInfo) -> Message:
@@ -75,7 +91,9 @@ class NativeStyle:
 
     name = "native"
 
-    def tools(self, schemas: Sequence[ToolSchema], *, reasons: bool) -> tuple[ToolSchema, ...]:
+    def tools(
+        self, schemas: Sequence[ToolSchema], *, reasons: bool, answer: dict[str, Any] | None
+    ) -> tuple[ToolSchema, ...]:
         return tuple(schemas)
 
     def show(self, message: Message, zone: ZoneInfo) -> Message:
@@ -87,13 +105,14 @@ class NativeStyle:
     def judge(self, outcome: Outcome) -> Verdict:
         succeeded = [call for call, result in _pairs(outcome) if result.status == "success"]
         missing = outcome.rules.still_required(outcome.offered)
-        if any(outcome.rules.ends_turn(call.name) for call in succeeded) and not missing:
-            return Verdict(StopReason.TOOL_RULE)
+        stuck = outcome.stuck
+        if any(outcome.rules.ends_turn(call.name) for call in succeeded):
+            return Verdict(nudge=_missing(missing)) if missing and not stuck else Verdict(StopReason.TOOL_RULE)
         if outcome.calls:
-            return Verdict()
+            return Verdict(nudge=_NOTHING_LEFT) if stuck else Verdict()
         if outcome.finish_reason == "length":
             return Verdict(StopReason.MAX_TOKENS_EXCEEDED)
-        if missing:
+        if missing and not stuck:
             return Verdict(nudge=_missing(missing))
         return Verdict(StopReason.END_TURN)
 
@@ -106,8 +125,11 @@ class HeartbeatStyle:
 
     name = "heartbeat"
 
-    def tools(self, schemas: Sequence[ToolSchema], *, reasons: bool) -> tuple[ToolSchema, ...]:
-        return tuple(_with_arguments(schema, thoughts=not reasons) for schema in schemas)
+    def tools(
+        self, schemas: Sequence[ToolSchema], *, reasons: bool, answer: dict[str, Any] | None
+    ) -> tuple[ToolSchema, ...]:
+        shaped = [_answering(schema, answer) if answer and schema.name == REPLY_TOOL else schema for schema in schemas]
+        return tuple(_with_arguments(schema, thoughts=not reasons) for schema in shaped)
 
     def show(self, message: Message, zone: ZoneInfo) -> Message:
         if message.role is not Role.USER or (message.data or {}).get("packed"):
@@ -118,7 +140,7 @@ class HeartbeatStyle:
 
     def reply(self, calls: Sequence[ToolCallPart]) -> str | None:
         said = [_argument(call, "message") for call in calls if call.name == REPLY_TOOL]
-        return "\n".join(text for text in said if isinstance(text, str)) or None
+        return "\n".join(as_text(value) for value in said if value is not None) or None
 
     def judge(self, outcome: Outcome) -> Verdict:
         if not outcome.calls:
@@ -126,6 +148,9 @@ class HeartbeatStyle:
             return Verdict(StopReason.MAX_TOKENS_EXCEEDED if outcome.finish_reason == "length" else reason)
         pairs = _pairs(outcome)
         missing = outcome.rules.still_required(outcome.offered)
+        if outcome.stuck:
+            # Such an agent can only act by tools: asked again, it could not even reply.
+            return Verdict(StopReason.TOOL_RULE)
         if any(result.status == "error" for _, result in pairs):
             return Verdict(nudge="The tool call failed: look at the error and go on.")
         if any(outcome.rules.ends_turn(call.name) for call, _ in pairs):
@@ -136,6 +161,8 @@ class HeartbeatStyle:
             return Verdict(nudge="Continuing: you asked for a heartbeat.")
         return Verdict(nudge=_missing(missing)) if missing else Verdict(StopReason.END_TURN)
 
+
+_NOTHING_LEFT = "Your tool rules leave no tool that you could call now: answer in words."
 
 NATIVE, HEARTBEAT = NativeStyle(), HeartbeatStyle()
 
@@ -160,6 +187,17 @@ def _argument(call: ToolCallPart, name: str) -> Any:
     except orjson.JSONDecodeError:
         return None
     return arguments.get(name) if isinstance(arguments, dict) else None
+
+
+def as_text(value: Any) -> str:
+    """A reply as text: structured answers are written as JSON."""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _answering(schema: ToolSchema, answer: dict[str, Any]) -> ToolSchema:
+    """The reply tool, with the shape the answer has to have."""
+    properties = {**schema.parameters.get("properties", {}), "message": answer}
+    return replace(schema, parameters={**schema.parameters, "properties": properties})
 
 
 def _with_arguments(schema: ToolSchema, *, thoughts: bool) -> ToolSchema:

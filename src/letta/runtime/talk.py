@@ -1,7 +1,7 @@
 """Agents that talk to each other: the tools for it, and what keeps them from waiting for each other for ever."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -44,7 +44,7 @@ class Talk:
                 await self._start(errand, arguments["other_agent_id"], arguments["message"], waiting=False)
                 return ToolResult("The message was queued; there will be no reply here.")
             case "send_message_to_agent_and_wait_for_reply":
-                return ToolResult(await self._ask(errand, arguments["other_agent_id"], arguments["message"]))
+                return ToolResult(await self.ask(errand, arguments["other_agent_id"], arguments["message"]))
             case "send_message_to_agents_matching_tags":
                 return await self._ask_many(errand, arguments)
         raise ToolFailed(f"{errand.tool.name} is not a tool of this server.")
@@ -57,7 +57,7 @@ class Talk:
 
         async def one(agent: AgentState) -> dict[str, str]:
             try:
-                return {"agent": agent.name, "reply": await self._ask(errand, agent.id, arguments["message"])}
+                return {"agent": agent.name, "reply": await self.ask(errand, agent.id, arguments["message"])}
             except LettaError as error:
                 return {"agent": agent.name, "error": error.message}
 
@@ -71,8 +71,21 @@ class Talk:
         found = await self._database.read(agents.list_page, first, ("agent.tags",), order="asc", limit=MAX_RECIPIENTS)
         return [agent for agent in found if not some_of or set(some_of) & set(agent.tags)]
 
-    async def _ask(self, errand: Errand, other_id: str, message: str) -> str:
-        """The other agent's reply."""
+    async def ask(
+        self,
+        errand: Errand,
+        other_id: str,
+        message: str,
+        *,
+        group_id: str | None = None,
+        started: Callable[[Running], None] | None = None,
+    ) -> str:
+        """The other agent's reply. `started` is told of its run when there is one; `group_id` marks its messages.
+
+        Raises:
+            letta.errors.ToolFailed: the other agent cannot answer, or did not in time.
+            letta.errors.LettaError: as `Runner.start`.
+        """
         asking = errand.agent.id
         if other_id == asking:
             raise ToolFailed("other_agent_id is your own id.")
@@ -80,7 +93,9 @@ class Talk:
         try:
             if self._leads_to(other_id, asking):
                 raise ToolFailed(f"agent {other_id} is waiting for you already: it cannot answer before you are done.")
-            running = await self._start(errand, other_id, message, waiting=True)
+            running = await self._start(errand, other_id, message, waiting=True, group_id=group_id)
+            if started is not None:
+                started(running)
             async with asyncio.timeout(self._timeout):
                 finished = await running.events.wait()
         except TimeoutError:
@@ -93,14 +108,20 @@ class Talk:
             raise ToolFailed(f"agent {other_id} failed: {finished.failure.message}")
         return spoken(running) or f"(agent {other_id} ended its turn without a word: {finished.stop_reason.value})"
 
-    async def _start(self, errand: Errand, other_id: str, message: str, *, waiting: bool) -> Running:
+    async def _start(
+        self, errand: Errand, other_id: str, message: str, *, waiting: bool, group_id: str | None = None
+    ) -> Running:
         if other_id in errand.asked_by:
             raise ToolFailed(f"agent {other_id} waits for this very answer: it cannot be asked again.")
         expects = "Your reply goes back to that agent." if waiting else "It does not wait for a reply."
         text = f"[Message from agent {errand.agent.name!r} ({errand.agent.id}). {expects}]\n{message}"
-        request = SendRequest(messages=[MessageInput(role="system", content=text, sender_id=errand.agent.id)])
+        heard = MessageInput(role="system", content=text, sender_id=errand.agent.id, group_id=group_id)
+        request = SendRequest(messages=[heard])
         chain = (*errand.asked_by, errand.agent.id) if waiting else ()
-        return await self._runner.start(other_id, other_id, request, background=not waiting, asked_by=chain)
+        notes = {"group_id": group_id} if group_id else {}
+        return await self._runner.start(
+            other_id, other_id, request, background=not waiting, asked_by=chain, notes=notes
+        )
 
     def _leads_to(self, start: str, goal: str) -> bool:
         """Whether `start` waits, directly or through others, for `goal`."""

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from letta.errors import InvalidRequest
+from letta.errors import InvalidRequest, LettaError
 from letta.schemas.common import new_id
 from letta.schemas.messages import (
     ImagePart,
@@ -34,6 +34,10 @@ from letta.store.runs import Work
 INTERRUPTED = (
     "Error: the server was interrupted while this tool ran. Its outcome is unknown: check before you repeat it."
 )
+
+
+class BrokenTranscript(LettaError):
+    """The messages of a step do not fit together."""
 
 
 def new_messages(request: SendRequest, work: Work, moment: datetime) -> tuple[Message, ...]:
@@ -109,25 +113,27 @@ def closing(calls: Sequence[ToolCallPart], last: Message, work: Work, moment: da
 
 
 def check(messages: Sequence[Message], answers: Collection[str] = (), stay_open: Collection[str] = ()) -> None:
-    """Refuse to write a transcript that no model would accept.
+    """Refuse to write a transcript that no model would accept: a step that breaks it is rolled back.
 
     `answers` are ids of calls written before, whose results are among the messages; those of `stay_open` come later.
 
     Raises:
-        AssertionError: a result without its call, a call without a result, or one answered twice.
+        BrokenTranscript: a result without its call, a call without a result, or one answered twice.
     """
     open_calls = set(answers)
     for message in messages:
         if message.role is Role.TOOL:
             for result in message.tool_returns:
-                assert result.tool_call_id in open_calls, "a result without its call"
+                if result.tool_call_id not in open_calls:
+                    raise BrokenTranscript(f"the result of {result.tool_call_id} has no open call")
                 open_calls.discard(result.tool_call_id)
         if message.role is Role.ASSISTANT and message.step_id is not None:
-            assert not open_calls, "calls without results"
             ids = [call.id for call in message.tool_calls]
-            assert len(ids) == len(set(ids)), "two calls with one id"
+            if open_calls or len(ids) != len(set(ids)):
+                raise BrokenTranscript(f"calls without a result: {', '.join(open_calls or ids)}")
             open_calls.update(ids)
-    assert open_calls == set(stay_open), "calls without results"
+    if open_calls != set(stay_open):
+        raise BrokenTranscript(f"calls without a result: {', '.join(open_calls ^ set(stay_open))}")
 
 
 def otid(message_id: str, index: int) -> str:

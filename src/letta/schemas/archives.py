@@ -43,3 +43,20 @@ class UpdateArchive(Patch):
 
     name: str | None = None
     description: str | None = None
+    embedding: str | None = None
+    """Another embedding model (ours; V1 cannot change it): everything is embedded again in the background."""
+
+
+class EmbeddingProgress(Wire):
+    """How far the texts of an archive or an agent are embedded by its model. Long texts count in pieces.
+
+    Without a model nothing waits: everything is found by its words. `failed` pieces were refused by the model, and
+    `error` is what it last said.
+    """
+
+    model: str | None
+    pieces: int
+    embedded: int
+    waiting: int
+    failed: int
+    error: str | None = None

@@ -20,9 +20,10 @@ class ManagerType(StrEnum):
 
 
 class RoundRobinManager(Wire):
-    """The agents speak one after another, for at most `max_turns`."""
+    """The agents speak one after another, for at most `max_turns` or until one says `termination_token`."""
 
     manager_type: Literal["round_robin"] = "round_robin"
+    termination_token: str | None = None
     max_turns: Size | None = None
 
 
@@ -69,6 +70,7 @@ class RoundRobinManagerUpdate(Wire):
     """Changes to a round-robin group."""
 
     manager_type: Literal["round_robin"] = "round_robin"
+    termination_token: str | None = None
     max_turns: Size | None = None
 
 

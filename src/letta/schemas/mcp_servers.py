@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from letta.schemas.common import Body, JsonObject, Patch, Wire
+from letta.schemas.common import Body, JsonObject, Patch, Timestamp, Wire
 
 HttpUrl = Annotated[str, Field(pattern=r"^https?://\S+$")]
 StringMap = dict[str, str]
@@ -71,11 +71,26 @@ McpConfig = Annotated[
 ]
 
 
+class McpHealth(Wire):
+    """How a server is, as far as this process knows.
+
+    `unknown`: not asked yet. `connected`: a session is open. `idle`: it answered last time. `failing`: it did not, see
+    `error`; it is asked again in `retry_in` seconds at the earliest. `sign_in_needed`: a person has to sign in.
+    """
+
+    state: Literal["unknown", "connected", "idle", "failing", "sign_in_needed"] = "unknown"
+    error: str | None = None
+    retry_in: float | None = None
+    checked_at: Timestamp | None = None
+    tools: int = 0
+
+
 class StdioMcpServer(StdioConfig):
     """A stored server that is a local process."""
 
     id: str
     server_name: str
+    health: McpHealth | None = None
 
 
 class SseMcpServer(SseConfig):
@@ -83,6 +98,7 @@ class SseMcpServer(SseConfig):
 
     id: str
     server_name: str
+    health: McpHealth | None = None
 
 
 class StreamableHttpMcpServer(StreamableHttpConfig):
@@ -90,6 +106,7 @@ class StreamableHttpMcpServer(StreamableHttpConfig):
 
     id: str
     server_name: str
+    health: McpHealth | None = None
 
 
 McpServer = Annotated[StdioMcpServer | SseMcpServer | StreamableHttpMcpServer, Field(discriminator="mcp_server_type")]
@@ -147,6 +164,16 @@ class UpdateMcpServer(Patch):
     config: McpChanges | None = None
 
 
+class McpToolHealth(Wire):
+    """Whether models can be offered a tool.
+
+    `INVALID` ones are kept and not offered; `reasons` says what is wrong with the schema, or in the way of strict mode.
+    """
+
+    status: Literal["STRICT_COMPLIANT", "NON_STRICT_ONLY", "INVALID"]
+    reasons: list[str] = Field(default_factory=list)
+
+
 class McpTool(Wire):
     """A tool as its server describes it."""
 
@@ -157,15 +184,32 @@ class McpTool(Wire):
     outputSchema: JsonObject | None = None  # noqa: N815
     annotations: JsonObject | None = None
     meta: JsonObject | None = Field(default=None, alias="_meta")
-    health: JsonObject | None = None
+    health: McpToolHealth | None = None
 
 
 class McpRefresh(Wire):
-    """The names of the tools a server has gained, changed and lost."""
+    """The names of the tools a server has gained, changed and lost, and what is wrong with those not offered."""
 
     added: list[str]
     updated: list[str]
     deleted: list[str]
+    quarantined: dict[str, list[str]] = Field(default_factory=dict)
+
+
+class McpSignIn(Wire):
+    """Where a person signs in at a server, or that nobody has to. `session_id` names the sign-in that has begun."""
+
+    status: Literal["signed_in", "waiting", "not_needed", "failed"]
+    authorization_url: str | None = None
+    session_id: str | None = None
+    error: str | None = None
+
+
+class McpTrial(Wire):
+    """What a server that was tried out has to offer."""
+
+    status: Literal["success"] = "success"
+    tools: list[McpTool]
 
 
 class NamedStdioServer(Body):

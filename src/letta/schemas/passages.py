@@ -8,6 +8,8 @@ from letta.schemas.common import Body, JsonObject, Timestamp, Wire
 from letta.schemas.llm_config import EmbeddingConfig
 
 TagMatchMode = Literal["any", "all"]
+SearchMode = Literal["vector", "fts", "hybrid"]
+"""By meaning, by words, or both."""
 
 
 class Passage(Wire):
@@ -51,16 +53,19 @@ class CreatePassages(Body):
 class PassageSearch(Body):
     """A search in an archive or in an agent's archives; without a query the newest that pass the filters."""
 
-    never_null: ClassVar[frozenset[str]] = frozenset({"limit", "tag_match_mode"})
+    never_null: ClassVar[frozenset[str]] = frozenset({"limit", "tag_match_mode", "search_mode"})
 
     query: str | None = None
     agent_id: str | None = None
     archive_id: str | None = None
     tags: list[str] | None = None
     tag_match_mode: TagMatchMode = "any"
-    start_date: Timestamp | None = None
-    end_date: Timestamp | None = None
+    start_date: str | None = None
+    """ISO 8601 date or time; without a zone it is in the agent's timezone, or UTC."""
+    end_date: str | None = None
+    """As `start_date`; a date alone includes that whole day."""
     limit: int = Field(default=5, ge=1, le=100)
+    search_mode: SearchMode = "hybrid"
 
 
 class PassageSearchItem(Wire):

@@ -16,16 +16,23 @@ from letta.schemas.model_settings import ModelSettings
 from letta.schemas.response_format import ResponseFormat
 from letta.schemas.tool_rules import ToolRule
 from letta.schemas.tools import Tool
-from letta.store import blocks, identities, search, tools
+from letta.store import blocks, groups, identities, search, tools
 from letta.store.conversations import Thread, thread
 from letta.store.query import like, now, rows
-from letta.store.tables import agent_blocks, agent_identities, agent_tags, agent_tools, agents
+from letta.store.tables import agent_archives, agent_blocks, agent_identities, agent_tags, agent_tools, agents
 from letta.store.tables import identities as identity_rows
 
-RELATIONS = frozenset({"agent.blocks", "agent.identities", "agent.secrets", "agent.tags", "agent.tools"})
-"""The relations a list may include; the rest are empty until files and groups exist."""
+RELATIONS = frozenset(
+    {"agent.blocks", "agent.identities", "agent.managed_group", "agent.secrets", "agent.tags", "agent.tools"}
+)
+"""The relations a list may include; the rest are empty until files exist."""
 
 _by_id = select(agents).where(agents.c.id == bindparam("agent_id"))
+# Statements of every step and every new agent, built once: building one costs as much as running it.
+_insert = insert(agents)
+_note_run = update(agents).where(agents.c.id == bindparam("agent"))
+_forget_tags = delete(agent_tags).where(agent_tags.c.agent_id == bindparam("agent_id"))
+_forget_blocks = delete(agent_blocks).where(agent_blocks.c.agent_id == bindparam("agent_id"))
 _NESTED: dict[str, TypeAdapter[Any]] = {
     "llm_config": TypeAdapter(LLMConfig),
     "embedding_config": TypeAdapter(EmbeddingConfig),
@@ -52,6 +59,7 @@ class AgentFilter:
     last_stop_reason: str | None = None
     block_id: str | None = None
     tool_id: str | None = None
+    archive_id: str | None = None
     name_contains: str | None = None
     show_hidden: bool = False
 
@@ -69,7 +77,7 @@ class Snapshot:
 def create(connection: Connection, values: dict[str, Any]) -> None:
     """Store a new agent's row; relations are attached by their own functions."""
     moment = now()
-    connection.execute(insert(agents).values(version=1, created_at=moment, updated_at=moment, **values))
+    connection.execute(_insert, {"version": 1, "created_at": moment, "updated_at": moment, **values})
 
 
 def require(connection: Connection, agent_id: str) -> None:
@@ -127,19 +135,22 @@ def remove(connection: Connection, agent_id: str) -> None:
 
 def write_tags(connection: Connection, agent_id: str, tags: Iterable[str]) -> None:
     """Make these the agent's tags."""
-    connection.execute(delete(agent_tags).where(agent_tags.c.agent_id == agent_id))
+    connection.execute(_forget_tags, {"agent_id": agent_id})
     values = [{"agent_id": agent_id, "tag": tag} for tag in dict.fromkeys(tags)]
     if values:
         connection.execute(insert(agent_tags), values)
 
 
 def write_blocks(connection: Connection, agent_id: str, block_ids: Iterable[str]) -> None:
-    """Make these the agent's blocks, in this order."""
-    connection.execute(delete(agent_blocks).where(agent_blocks.c.agent_id == agent_id))
+    """Make these the blocks of the agent and of those it shares its memory with, in this order."""
     wanted = dict.fromkeys(block_ids)
-    values = [{"agent_id": agent_id, "block_id": block_id, "position": i} for i, block_id in enumerate(wanted)]
-    if values:
-        connection.execute(insert(agent_blocks), values)
+    for holder in (agent_id, *blocks.sharing_memory(connection, agent_id)):
+        connection.execute(_forget_blocks, {"agent_id": holder})
+        values = [{"agent_id": holder, "block_id": block_id, "position": i} for i, block_id in enumerate(wanted)]
+        if values:
+            connection.execute(insert(agent_blocks), values)
+        if holder != agent_id:
+            blocks.touch(connection, holder)
 
 
 def snapshot(connection: Connection, agent_id: str, conversation_id: str) -> Snapshot:
@@ -153,11 +164,12 @@ def snapshot(connection: Connection, agent_id: str, conversation_id: str) -> Sna
 
 def note_run(connection: Connection, agent_id: str, *, stop_reason: str, completed_at: Any, duration_ms: int) -> None:
     """Remember how the last run ended; nothing the model sees, so the version stays."""
-    connection.execute(
-        update(agents)
-        .where(agents.c.id == agent_id)
-        .values(last_stop_reason=stop_reason, last_run_completion=completed_at, last_run_duration_ms=duration_ms)
-    )
+    values = {
+        "last_stop_reason": stop_reason,
+        "last_run_completion": completed_at,
+        "last_run_duration_ms": duration_ms,
+    }
+    connection.execute(_note_run, {"agent": agent_id, **values})
 
 
 def _states(connection: Connection, found: Sequence[Any], include: frozenset[str]) -> list[AgentState]:
@@ -168,12 +180,14 @@ def _states(connection: Connection, found: Sequence[Any], include: frozenset[str
     tools_of = tools.of_agents(connection, ids) if "agent.tools" in include else {}
     tags_of = _tags(connection, ids) if "agent.tags" in include else {}
     identities_of = identities.of_agents(connection, ids) if "agent.identities" in include else {}
+    led_by = groups.led_by(connection, ids) if "agent.managed_group" in include else {}
     states = [
         _state(row, blocks_of.get(row.id, []), tools_of.get(row.id, []), tags_of.get(row.id, [])) for row in found
     ]
     for state in states:
         state.identities = identities_of.get(state.id, [])
         state.identity_ids = [identity.id for identity in state.identities]
+        state.managed_group = state.multi_agent_group = next(iter(led_by.get(state.id, ())), None)
     return states
 
 
@@ -187,8 +201,17 @@ def _state(row: Any, its_blocks: list[Block], its_tools: list[Tool], tags: list[
     values["memory"] = Memory.model_construct(
         blocks=its_blocks, file_blocks=[], agent_type=values["agent_type"], git_enabled=False, prompt_template=""
     )
+    # Every field with a default factory is given: to find out how to call one, pydantic reads its signature each time,
+    # which costs more than the rest of an agent.
     return AgentState.model_construct(
-        **values, blocks=its_blocks, tools=its_tools, tags=tags, sources=[], tool_exec_environment_variables=[]
+        **values,
+        blocks=its_blocks,
+        tools=its_tools,
+        tags=tags,
+        sources=[],
+        tool_exec_environment_variables=[],
+        identities=[],
+        identity_ids=[],
     )
 
 
@@ -229,6 +252,10 @@ def _related(query: Any, wanted: AgentFilter) -> Any:
     if wanted.block_id is not None:
         query = query.where(
             exists().where(agent_blocks.c.agent_id == agents.c.id, agent_blocks.c.block_id == wanted.block_id)
+        )
+    if wanted.archive_id is not None:
+        query = query.where(
+            exists().where(agent_archives.c.agent_id == agents.c.id, agent_archives.c.archive_id == wanted.archive_id)
         )
     if wanted.tool_id is not None:
         query = query.where(

@@ -20,6 +20,8 @@ from letta.store.tables import (
     block_tags,
     block_versions,
     blocks,
+    group_agents,
+    groups,
     identities,
 )
 
@@ -43,6 +45,13 @@ VERSIONED = ("label", "value", "description", "limit")
 """The columns a version keeps."""
 
 _by_id = select(blocks).where(blocks.c.id == bindparam("block_id"))
+_insert = insert(blocks)
+_insert_version = insert(block_versions)
+_tags_of = (
+    select(block_tags)
+    .where(block_tags.c.block_id.in_(bindparam("block_ids", expanding=True)))
+    .order_by(block_tags.c.tag)
+)
 _of_agent = (
     select(blocks)
     .join(agent_blocks, agent_blocks.c.block_id == blocks.c.id)
@@ -53,6 +62,15 @@ _touch_agents = (
     update(agents)
     .where(agents.c.id.in_(select(agent_blocks.c.agent_id).where(agent_blocks.c.block_id == bindparam("block_id"))))
     .values(version=agents.c.version + 1)
+)
+_led = groups.c.shares_memory.is_(True), groups.c.manager_agent_id == bindparam("agent_id")
+_leaders = (
+    select(groups.c.manager_agent_id)
+    .join(group_agents, group_agents.c.group_id == groups.c.id)
+    .where(groups.c.shares_memory.is_(True), group_agents.c.agent_id == bindparam("agent_id"))
+)
+_pairs = (
+    select(group_agents.c.agent_id).join(groups, groups.c.id == group_agents.c.group_id).where(*_led).union(_leaders)
 )
 
 
@@ -88,8 +106,10 @@ def create(connection: Connection, request: CreateBlock, author: Author = USER) 
     values["value"] = _fitting(request.label, request.value, request.limit)
     moment = now()
     block_id = new_id("block")
-    connection.execute(insert(blocks).values(id=block_id, version=1, created_at=moment, updated_at=moment, **values))
-    _write_tags(connection, block_id, request.tags or [])
+    times = {"created_at": moment, "updated_at": moment}
+    connection.execute(_insert, {"id": block_id, "version": 1, **times, **values})
+    if request.tags:
+        _write_tags(connection, block_id, request.tags)
     add_version(connection, block_id, 1, values, BlockAction.CREATE, state=1, parent=None, author=author)
     return get(connection, block_id)
 
@@ -100,6 +120,18 @@ def get(connection: Connection, block_id: str) -> Block:
     if row is None:
         raise NotFound(f"block {block_id} not found")
     return _blocks(connection, [row])[0]
+
+
+def labels(connection: Connection, block_ids: Sequence[str]) -> list[str]:
+    """The labels of blocks, in the order of the ids. Raises letta.errors.NotFound naming the first unknown id."""
+    if not block_ids:
+        return []
+    found = connection.execute(select(blocks.c.id, blocks.c.label).where(blocks.c.id.in_(block_ids)))
+    known = {row.id: row.label for row in found}
+    for block_id in block_ids:
+        if block_id not in known:
+            raise NotFound(f"block {block_id} not found")
+    return [known[block_id] for block_id in block_ids]
 
 
 def list_page(connection: Connection, wanted: BlockFilter, /, **paging: Any) -> list[Block]:
@@ -185,7 +217,7 @@ def labelled(connection: Connection, agent_id: str, label: str) -> Block:
 
 
 def attach(connection: Connection, agent_id: str, block_id: str) -> None:
-    """Give the agent a block; a block it has already stays as it is.
+    """Give a block to the agent and those it shares its memory with; a block it has already stays as it is.
 
     Raises:
         letta.errors.NotFound: no such agent or block.
@@ -195,8 +227,13 @@ def attach(connection: Connection, agent_id: str, block_id: str) -> None:
     if connection.execute(select(agents.c.id).where(agents.c.id == agent_id).with_for_update()).first() is None:
         raise NotFound(f"agent {agent_id} not found")
     block = get(connection, block_id)
+    for holder in (agent_id, *sharing_memory(connection, agent_id)):
+        _attach(connection, holder, block)
+
+
+def _attach(connection: Connection, agent_id: str, block: Block) -> None:
     mine = of_agent(connection, agent_id)
-    if any(other.id == block_id for other in mine):
+    if any(other.id == block.id for other in mine):
         return
     if any(other.label == block.label for other in mine):
         raise Conflict(f"agent {agent_id} has a block labelled {block.label!r} already; detach that one first")
@@ -204,20 +241,31 @@ def attach(connection: Connection, agent_id: str, block_id: str) -> None:
         agent_blocks.c.agent_id == agent_id
     )
     connection.execute(
-        insert(agent_blocks).values(agent_id=agent_id, block_id=block_id, position=position.scalar_subquery())
+        insert(agent_blocks).values(agent_id=agent_id, block_id=block.id, position=position.scalar_subquery())
     )
-    _touch(connection, agent_id)
+    touch(connection, agent_id)
 
 
 def detach(connection: Connection, agent_id: str, block_id: str) -> None:
-    """Take a block from the agent. Raises letta.errors.NotFound when the agent does not have it."""
-    gone = delete(agent_blocks).where(agent_blocks.c.agent_id == agent_id, agent_blocks.c.block_id == block_id)
-    if connection.execute(gone).rowcount == 0:
-        raise NotFound(f"block {block_id} is not attached to agent {agent_id}")
-    _touch(connection, agent_id)
+    """Take a block from the agent and those it shares its memory with.
+
+    Raises letta.errors.NotFound when the agent does not have it.
+    """
+    for holder in (agent_id, *sharing_memory(connection, agent_id)):
+        gone = delete(agent_blocks).where(agent_blocks.c.agent_id == holder, agent_blocks.c.block_id == block_id)
+        if connection.execute(gone).rowcount:
+            touch(connection, holder)
+        elif holder == agent_id:
+            raise NotFound(f"block {block_id} is not attached to agent {agent_id}")
 
 
-def _touch(connection: Connection, agent_id: str) -> None:
+def sharing_memory(connection: Connection, agent_id: str) -> list[str]:
+    """The agents that have the same blocks as this one, always: an agent and its sleep-time agent."""
+    return [other for other in connection.execute(_pairs, {"agent_id": agent_id}).scalars() if other != agent_id]
+
+
+def touch(connection: Connection, agent_id: str) -> None:
+    """Let the next request of the agent read its memory anew."""
     connection.execute(
         update(agents).where(agents.c.id == agent_id).values(version=agents.c.version + 1, updated_at=now())
     )
@@ -262,7 +310,7 @@ def add_version(
 ) -> None:
     """Keep what a block says as version `number`; `state` and `parent` are explained at the table."""
     connection.execute(
-        insert(block_versions),
+        _insert_version,
         {
             "block_id": block_id,
             "version": number,
@@ -318,8 +366,7 @@ def _blocks(connection: Connection, found: Sequence[Any]) -> list[Block]:
     if not found:
         return []
     tags: dict[str, list[str]] = {}
-    query = select(block_tags).where(block_tags.c.block_id.in_([row.id for row in found])).order_by(block_tags.c.tag)
-    for block_id, tag in connection.execute(query):
+    for block_id, tag in connection.execute(_tags_of, {"block_ids": [row.id for row in found]}):
         tags.setdefault(block_id, []).append(tag)
     return [
         Block.model_construct(

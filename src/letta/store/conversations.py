@@ -13,6 +13,18 @@ from letta.store.tables import conversations
 _by_id = select(conversations).where(
     conversations.c.id == bindparam("conversation_id"), conversations.c.deleted_at.is_(None)
 )
+_insert = insert(conversations)
+_advance = (
+    update(conversations)
+    .where(conversations.c.id == bindparam("conversation_id"))
+    .values(
+        next_position=conversations.c.next_position + bindparam("count"),
+        version=conversations.c.version + 1,
+        last_message_at=bindparam("moment"),
+        updated_at=bindparam("moment"),
+    )
+    .returning(conversations.c.next_position)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +47,17 @@ def start(connection: Connection, conversation_id: str, agent_id: str, *, next_p
     """Store a new, empty conversation."""
     moment = now()
     connection.execute(
-        insert(conversations).values(
-            id=conversation_id,
-            agent_id=agent_id,
-            hidden=False,
-            next_position=next_position,
-            window_start=0,
-            version=1,
-            created_at=moment,
-            updated_at=moment,
-        )
+        _insert,
+        {
+            "id": conversation_id,
+            "agent_id": agent_id,
+            "hidden": False,
+            "next_position": next_position,
+            "window_start": 0,
+            "version": 1,
+            "created_at": moment,
+            "updated_at": moment,
+        },
     )
 
 
@@ -70,18 +83,8 @@ def thread(connection: Connection, conversation_id: str) -> Thread:
 
 def advance(connection: Connection, conversation_id: str, count: int, moment: datetime) -> int:
     """Take the next `count` positions for messages that are being added. Returns the position after them."""
-    taken = (
-        update(conversations)
-        .where(conversations.c.id == conversation_id)
-        .values(
-            next_position=conversations.c.next_position + count,
-            version=conversations.c.version + 1,
-            last_message_at=moment,
-            updated_at=moment,
-        )
-        .returning(conversations.c.next_position)
-    )
-    return int(connection.execute(taken).scalar_one())
+    values = {"conversation_id": conversation_id, "count": count, "moment": moment}
+    return int(connection.execute(_advance, values).scalar_one())
 
 
 def set_pending(connection: Connection, conversation_id: str, message_id: str | None) -> None:

@@ -11,11 +11,12 @@ import logging
 import random
 import shutil
 import sqlite3
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
@@ -35,6 +36,7 @@ REVISION = "0001"
 """The schema revision this version of the server works with (see `letta.store.migrations`)."""
 
 _RETRIES = 5
+_MOST_TOGETHER = 64
 
 
 class Database:
@@ -76,6 +78,7 @@ class SQLiteDatabase(Database):
         self._reader = _sqlite_engine(
             url, synchronous, "BEGIN", poolclass=QueuePool, pool_size=readers, max_overflow=0, pool_reset_on_return=None
         )
+        self._waiting: SimpleQueue[_Job] = SimpleQueue()
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="letta-writer")
         self._read_threads = ThreadPoolExecutor(readers, thread_name_prefix="letta-reader")
 
@@ -84,11 +87,31 @@ class SQLiteDatabase(Database):
         return await loop.run_in_executor(self._read_threads, self._transact, self._reader, function, args, kwargs)
 
     async def write(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
+        done: Future[T] = Future()
+        self._waiting.put(_Job(lambda connection: function(connection, *args, **kwargs), done))
+        self._write_thread.submit(self._write_waiting)
         # A cancelled request must not cancel a transaction half way: the thread always finishes it.
-        return await asyncio.shield(
-            loop.run_in_executor(self._write_thread, self._transact, self._writer, function, args, kwargs)
-        )
+        return await asyncio.shield(asyncio.wrap_future(done))
+
+    def _write_waiting(self) -> None:
+        """Do what waits in one transaction, so that many writers wait for the disk once; each can fail alone."""
+        jobs = list(_taken(self._waiting))
+        if not jobs:
+            return
+        try:
+            with self._writer.begin() as connection:
+                outcomes = [_outcome(connection, job, alone=len(jobs) == 1) for job in jobs]
+        except Exception as error:
+            # Nothing was written, and whoever waits must know.
+            failure = _unavailable(error) if isinstance(error, OperationalError | InterfaceError) else error
+            for job in jobs:
+                job.done.set_exception(failure)
+            return
+        for job, (result, failed) in zip(jobs, outcomes, strict=True):
+            if failed is None:
+                job.done.set_result(result)
+            else:
+                job.done.set_exception(failed)
 
     @staticmethod
     def _transact(engine: Engine, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
@@ -103,6 +126,38 @@ class SQLiteDatabase(Database):
         self._write_thread.shutdown(wait=True)
         self._reader.dispose()
         self._writer.dispose()
+
+
+class _Job(NamedTuple):
+    """A store function that waits for the writer, and where its result goes."""
+
+    run: Callable[[Connection], Any]
+    done: Future[Any]
+
+
+def _taken(waiting: SimpleQueue[_Job]) -> Iterator[_Job]:
+    for _ in range(_MOST_TOGETHER):
+        try:
+            yield waiting.get_nowait()
+        except Empty:
+            return
+
+
+def _outcome(connection: Connection, job: _Job, *, alone: bool) -> tuple[Any, Exception | None]:
+    """The result of a job, or why it failed; then nothing of it is left in the transaction."""
+    if alone:
+        return job.run(connection), None
+    savepoint = connection.begin_nested()
+    try:
+        result = job.run(connection)
+        savepoint.commit()
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        # Any failure is the business of who asked; the others in this transaction go on.
+        savepoint.rollback()
+        return None, error
+    return result, None
 
 
 class PostgresDatabase(Database):
@@ -162,7 +217,10 @@ def _sqlite_engine(url: URL, synchronous: str, begin: str, **options: Any) -> En
 
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        # Straight to the driver: as a statement of the engine it would cost as much as the rest of a short transaction.
+        driver = connection.connection.driver_connection
+        assert driver is not None, "a transaction begins on an open connection"
+        driver.execute(begin)
 
     return engine
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, func, inspect, select, text
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from letta.store.database import REVISION, Database, PostgresDatabase, SQLiteDatabase, parse_url
@@ -60,6 +61,10 @@ async def look(url: str) -> State | None:
         database = PostgresDatabase(create_async_engine(parsed, pool_size=1))
     try:
         return await database.read(_state)
+    except DatabaseError as error:
+        if parsed.get_backend_name() != "sqlite":
+            raise
+        return State(None, REVISION, damage=str(error.orig))
     finally:
         await database.close()
 

@@ -1,9 +1,10 @@
 """Stored messages: written once, read in order. Knows conversations as sequences of positions, not what is said."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, insert, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, exists, false, func, insert, not_, or_, select
 
 from letta.errors import NotFound
 from letta.schemas.messages import PARTS, Message, Role
@@ -12,6 +13,7 @@ from letta.store.query import Order, rows
 from letta.store.tables import conversations, messages
 
 _COLUMNS = [column for column in messages.c if column.name not in ("parts",)]
+_insert = insert(messages)
 _lineage = select(conversations.c.parent_id, conversations.c.parent_position).where(
     conversations.c.id == bindparam("conversation_id")
 )
@@ -20,7 +22,7 @@ _lineage = select(conversations.c.parent_id, conversations.c.parent_position).wh
 def add(connection: Connection, new: Sequence[Message]) -> None:
     """Store messages; each has its conversation and position already."""
     if new:
-        connection.execute(insert(messages), [_row(message) for message in new])
+        connection.execute(_insert, [_row(message) for message in new])
 
 
 def get(connection: Connection, message_id: str) -> Message:
@@ -29,6 +31,12 @@ def get(connection: Connection, message_id: str) -> Message:
     if row is None:
         raise NotFound(f"message {message_id} not found")
     return _message(row)
+
+
+def named(connection: Connection, message_ids: Sequence[str]) -> dict[str, Message]:
+    """Messages by id, without those that are gone."""
+    query = select(messages).where(messages.c.id.in_(message_ids))
+    return {row.id: _message(row) for row in connection.execute(query)}
 
 
 def from_position(connection: Connection, conversation_id: str, start: int) -> list[Message]:
@@ -97,6 +105,48 @@ def everywhere(
         found = rows(connection, select(messages), messages, order="desc", after=before, before=after, limit=limit)
         return [_message(row) for row in reversed(found)]
     found = rows(connection, select(messages), messages, order="asc", after=after, before=before, limit=limit)
+    return [_message(row) for row in found]
+
+
+def in_group(
+    connection: Connection, group_id: str, after: str | None, before: str | None, order: Order, limit: int
+) -> list[Message]:
+    """One page of what was said in a group, oldest first, each thing once; cursors as in `everywhere`.
+
+    Every agent's thread keeps what it heard: what agents heard from each other, or from the group itself, is left out,
+    and of the copies of one message from outside the first is shown.
+    """
+    copy = messages.alias()
+    told = and_(
+        messages.c.role == Role.SYSTEM,
+        or_(messages.c.sender_id.like("agent-%"), messages.c.sender_id.like("group-%")),
+    )
+    earlier = or_(
+        copy.c.created_at < messages.c.created_at,
+        and_(copy.c.created_at == messages.c.created_at, copy.c.id < messages.c.id),
+    )
+    shown_before = exists().where(copy.c.group_id == group_id, copy.c.otid == messages.c.otid, earlier)
+    query = select(messages).where(
+        messages.c.group_id == group_id, not_(func.coalesce(told, false())), not_(shown_before)
+    )
+    newest_first = order == "desc" if bool(after) == bool(before) else bool(before)
+    if newest_first:
+        found = rows(connection, query, messages, order="desc", after=before, before=after, limit=limit)
+        return [_message(row) for row in reversed(found)]
+    found = rows(connection, query, messages, order="asc", after=after, before=before, limit=limit)
+    return [_message(row) for row in found]
+
+
+def between(
+    connection: Connection, agent_id: str, after: tuple[datetime, str], before: datetime | None, limit: int
+) -> list[Message]:
+    """An agent's messages in all its conversations: those after a moment and id, and before a moment, oldest first."""
+    moment, message_id = after
+    later = or_(messages.c.created_at > moment, and_(messages.c.created_at == moment, messages.c.id > message_id))
+    query = select(messages).where(messages.c.agent_id == agent_id, later)
+    if before is not None:
+        query = query.where(messages.c.created_at < before)
+    found = connection.execute(query.order_by(messages.c.created_at, messages.c.id).limit(limit))
     return [_message(row) for row in found]
 
 

@@ -5,12 +5,14 @@ A query's vector is cast once per statement, in a subquery: written as text it w
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     ARRAY,
     REAL,
     ColumnElement,
     Connection,
+    Engine,
     bindparam,
     cast,
     column,
@@ -23,7 +25,7 @@ from sqlalchemy import (
 
 from letta.store.tables import pieces, vectors
 
-_USED: dict[int, bool] = {}
+_used: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
 _INSERT = text(
     "INSERT INTO vectors (piece_id, owner, model, embedding) VALUES (:piece_id, :owner, :model, CAST(:data AS vector))"
 ).bindparams(bindparam("data", type_=ARRAY(REAL)))
@@ -33,10 +35,10 @@ def is_used(connection: Connection) -> bool:
     """Whether this database keeps its vectors in pgvector's type: decided when it was migrated."""
     if connection.dialect.name != "postgresql":
         return False
-    key = id(connection.engine)
-    if key not in _USED:
-        _USED[key] = any(found["name"] == "embedding" for found in inspect(connection).get_columns("vectors"))
-    return _USED[key]
+    if connection.engine not in _used:
+        names = {found["name"] for found in inspect(connection).get_columns("vectors")}
+        _used[connection.engine] = "embedding" in names
+    return _used[connection.engine]
 
 
 def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
@@ -55,7 +57,8 @@ def cosines(
 
     Vectors of another length than the query's cannot be compared and are left out.
     """
-    embedding, wanted = literal_column("vectors.embedding"), _as_vector(query)
+    embedding: ColumnElement[Any] = literal_column("vectors.embedding")
+    wanted = _as_vector(query)
     distance = embedding.op("<=>")(wanted)
     found = (
         select(vectors.c.piece_id, (1.0 - distance).label("cosine"))

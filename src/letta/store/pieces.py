@@ -19,8 +19,8 @@ from letta.store.words import terms
 MESSAGE, PASSAGE = "message", "passage"
 _SEARCHABLE = frozenset({Role.USER, Role.ASSISTANT, Role.SYSTEM})
 
-_wanted_by_agent = select(agents.c.embedding).where(agents.c.id == bindparam("owner")).scalar_subquery()
-_wanted_by_archive = select(archives.c.embedding).where(archives.c.id == bindparam("owner")).scalar_subquery()
+_wanted_by_agent = select(agents.c.embedding).where(agents.c.id == bindparam("whose")).scalar_subquery()
+_wanted_by_archive = select(archives.c.embedding).where(archives.c.id == bindparam("whose")).scalar_subquery()
 _insert_of = {
     MESSAGE: insert(pieces).values(wanted=_wanted_by_agent),
     PASSAGE: insert(pieces).values(wanted=_wanted_by_archive),
@@ -107,7 +107,8 @@ def owner_word(owner: str) -> str:
 
 def _is_made_up(message: Message) -> bool:
     """Is it text the server wrote itself: the compiled prompt, or a word to a model that should go on?"""
-    return bool(message.data) and bool(message.data.get("compiled") or message.data.get("nudge"))
+    data = message.data or {}
+    return bool(data.get("compiled") or data.get("nudge"))
 
 
 def _rows(
@@ -127,6 +128,7 @@ def _rows(
         {
             "kind": kind,
             "owner": owner,
+            "whose": owner,
             "owner_word": owner_word(owner),
             "item_id": item_id,
             "number": number,

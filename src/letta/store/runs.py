@@ -26,6 +26,13 @@ _versions = (
 )
 
 
+_insert = insert(runs)
+_ours = update(runs).where(
+    runs.c.id == bindparam("run_id"), runs.c.attempt == bindparam("of_attempt"), runs.c.status == "running"
+)
+_ours_unless_cancelled = _ours.where(runs.c.cancel_requested.is_(False))
+
+
 class Versions(NamedTuple):
     """The versions of an agent and of a conversation: unchanged numbers mean that nothing the model sees changed."""
 
@@ -77,7 +84,7 @@ def accept(
     if row.pending_message_id is not None and not answers:
         raise PendingApproval(pending_request_id=row.pending_message_id)
     connection.execute(
-        insert(runs),
+        _insert,
         {
             "id": work.id,
             "agent_id": work.agent_id,
@@ -161,10 +168,8 @@ def fence(
 
     With `unless_cancelled` a run that somebody asked to cancel counts as not ours.
     """
-    mine = update(runs).where(runs.c.id == run_id, runs.c.attempt == attempt, runs.c.status == "running")
-    if unless_cancelled:
-        mine = mine.where(runs.c.cancel_requested.is_(False))
-    return connection.execute(mine.values(**values)).rowcount == 1
+    mine = _ours_unless_cancelled if unless_cancelled else _ours
+    return connection.execute(mine, {"run_id": run_id, "of_attempt": attempt, **values}).rowcount == 1
 
 
 def end_waiting(connection: Connection, run_id: str, stop_reason: str, status: str) -> bool:

@@ -4,13 +4,12 @@ A search has two halves, so that the query's vector can be made while the words 
 `finish`, which compares vectors and ranks. Both run in a read of the caller.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
 from sqlalchemy import (
-    BooleanClauseList,
     ColumnElement,
     Connection,
     and_,
@@ -87,3 +86,190 @@ class Found(NamedTuple):
 
     hits: list[Hit]
     mode: Mode
+
+
+def models(connection: Connection, wanted: Wanted) -> dict[str, str]:
+    """The embedding model of each owner that has one."""
+    owners = agents if wanted.kind == MESSAGE else archives
+    query = select(owners.c.id, owners.c.embedding).where(owners.c.embedding.is_not(None))
+    if wanted.owners is not None:
+        query = query.where(owners.c.id.in_(wanted.owners))
+    return {row.id: row.embedding for row in connection.execute(query)}
+
+
+def by_words(connection: Connection, wanted: Wanted) -> list[Candidate]:
+    """The pieces that hold words of the query, best first; for an empty query the newest ones."""
+    conditions = _conditions(connection, wanted)
+    if not wanted.query.strip():
+        newest = select(*_COLUMNS).where(pieces.c.kind == wanted.kind, pieces.c.number == 0, *conditions)
+        if wanted.owners is not None:
+            newest = newest.where(pieces.c.owner.in_(wanted.owners))
+        newest = newest.order_by(pieces.c.created_at.desc(), pieces.c.id.desc()).limit(wanted.limit)
+        return [Candidate(*row) for row in connection.execute(newest)]
+    phrases = words.phrases(wanted.query)
+    if not phrases or wanted.mode == "vector" or wanted.owners == ():
+        return []
+    if connection.dialect.name == "sqlite":
+        return _by_words_sqlite(connection, wanted, phrases, conditions)
+    return _by_words_postgres(connection, wanted, phrases, conditions)
+
+
+def finish(
+    connection: Connection,
+    matrices: Matrices,
+    wanted: Wanted,
+    found: list[Candidate],
+    models: Mapping[str, str],
+    queries: Mapping[str, Vector],
+    present: datetime,
+) -> Found:
+    """Compare vectors, rank, and cut. `queries` are the query's vectors by model; none means by words only."""
+    if not wanted.query.strip():
+        return Found([Hit(one.item_id, one.owner, 0.0, one.text, None, None) for one in found], wanted.mode)
+    lowest, mode = 0.0, wanted.mode
+    if queries and wanted.mode != "fts":
+        comparison = comparing.compare(connection, matrices, models, queries)
+        conditions = _conditions(connection, wanted)
+        nearest = comparison.nearest(conditions, WORD_HITS)
+        if not nearest:
+            mode = "fts"
+        # Among few, the least alike may still be alike; the worst of many is not.
+        lowest = min(nearest.values()) if len(nearest) == WORD_HITS else 0.0
+        _add_cosines(connection, found, nearest, comparison)
+        if wanted.kind == MESSAGE and wanted.mode == "hybrid":
+            scale = ranking.scale(found, wanted.query, lowest)
+            _add_neighbours(connection, wanted, found, conditions, comparison, scale)
+    else:
+        mode = "fts"
+    hits = ranking.rank(
+        found,
+        wanted.query,
+        ranking.scale(found, wanted.query, lowest),
+        is_talk=wanted.kind == MESSAGE,
+        extras=wanted.mode == "hybrid",
+        present=present,
+    )
+    return Found(hits[: wanted.limit], mode)
+
+
+def archives_of(connection: Connection, agent_id: str) -> tuple[str, ...]:
+    """The ids of the archives an agent reads."""
+    query = select(agent_archives.c.archive_id).where(agent_archives.c.agent_id == agent_id)
+    return tuple(connection.execute(query).scalars())
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+def _by_words_sqlite(
+    connection: Connection, wanted: Wanted, phrases: list[list[str]], conditions: list[ColumnElement[bool]]
+) -> list[Candidate]:
+    match = f"terms : ({words.fts5(phrases)})"
+    if wanted.owners is not None:
+        match = f"owner_word : ({' OR '.join(map(owner_word, wanted.owners))}) AND {match}"
+    else:
+        conditions = [pieces.c.kind == wanted.kind, *conditions]
+    # Who owns a piece is a word of its own that says nothing of its worth.
+    inner = (
+        select(_words_table.c.rowid, _words_table.c.rank)
+        .where(text("piece_words MATCH :match"), text("rank MATCH 'bm25(0.0, 1.0)'"))
+        .params(match=match)
+    )
+    if conditions:
+        inner = inner.join(pieces, pieces.c.id == _words_table.c.rowid).where(*conditions)
+    best = inner.order_by(_words_table.c.rank).limit(WORD_HITS).subquery()
+    query = select(*_COLUMNS, (-best.c.rank).label("words")).join(best, best.c.rowid == pieces.c.id)
+    return [Candidate(*row) for row in connection.execute(query.order_by(best.c.rank))]
+
+
+def _by_words_postgres(
+    connection: Connection, wanted: Wanted, phrases: list[list[str]], conditions: list[ColumnElement[bool]]
+) -> list[Candidate]:
+    indexed: ColumnElement[str] = literal_column("pieces.words")
+    asked = func.to_tsquery("english", words.tsquery(phrases))
+    worth = func.ts_rank_cd(indexed, asked, 1).label("words")
+    query = select(*_COLUMNS, worth).where(pieces.c.kind == wanted.kind, indexed.op("@@")(asked), *conditions)
+    if wanted.owners is not None:
+        query = query.where(pieces.c.owner.in_(wanted.owners))
+    query = query.order_by(worth.desc(), pieces.c.id.desc()).limit(WORD_HITS)
+    return [Candidate(*row) for row in connection.execute(query)]
+
+
+# -- vectors -----------------------------------------------------------------------------------------------------------
+
+
+def _add_cosines(
+    connection: Connection, found: list[Candidate], nearest: Mapping[int, float], comparison: comparing.Comparison
+) -> None:
+    known = {one.piece_id for one in found}
+    missing = [piece_id for piece_id in nearest if piece_id not in known]
+    found += _candidates(connection, pieces.c.id.in_(missing)) if missing else []
+    cosines = comparison.of(one.piece_id for one in found)
+    for one in found:
+        one.cosine = cosines.get(one.piece_id)
+
+
+def _add_neighbours(
+    connection: Connection,
+    wanted: Wanted,
+    found: list[Candidate],
+    conditions: Sequence[ColumnElement[bool]],
+    comparison: comparing.Comparison,
+    scale: ranking.Scale,
+) -> None:
+    """The turns around the best ones: an answer often shares no word with what was asked for."""
+    known = {(one.thread, one.position) for one in found}
+    best = ranking.best(found, scale)[:_AROUND]
+    around = {(one.thread, one.position + step) for one in best for step in (-2, -1, 1, 2)} - known
+    if not around:
+        return
+    beside = tuple_(pieces.c.thread, pieces.c.position).in_(sorted(around))
+    owned = pieces.c.owner.in_({one.owner for one in best})
+    new = _candidates(connection, and_(owned, beside, pieces.c.kind == wanted.kind, *conditions))
+    cosines = comparison.of(one.piece_id for one in new)
+    for one in new:
+        one.cosine = cosines.get(one.piece_id)
+    found += new
+
+
+def _candidates(connection: Connection, condition: ColumnElement[bool]) -> list[Candidate]:
+    return [Candidate(*row) for row in connection.execute(select(*_COLUMNS).where(condition))]
+
+
+# -- filters -----------------------------------------------------------------------------------------------------------
+
+
+def _conditions(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.roles:
+        conditions.append(pieces.c.role.in_(wanted.roles))
+    if wanted.thread is not None:
+        conditions.append(_in_thread(connection, wanted.thread))
+    if wanted.after is not None:
+        conditions.append(pieces.c.created_at >= wanted.after)
+    if wanted.before is not None:
+        conditions.append(pieces.c.created_at <= wanted.before)
+    if wanted.tags:
+        tagged = select(passage_tags.c.passage_id).where(passage_tags.c.tag.in_(wanted.tags))
+        if wanted.tag_match == "all":
+            tagged = tagged.group_by(passage_tags.c.passage_id).having(func.count() == len(set(wanted.tags)))
+        conditions.append(pieces.c.item_id.in_(tagged))
+    return conditions
+
+
+def _in_thread(connection: Connection, thread: str) -> ColumnElement[bool]:
+    """Belongs to the conversation, or to what it shares with those it was forked from."""
+    parts: list[ColumnElement[bool]] = []
+    current, upto = thread, None
+    while current is not None:
+        mine = pieces.c.thread == current
+        parts.append(mine if upto is None else and_(mine, pieces.c.position <= upto))
+        query = select(conversations.c.parent_id, conversations.c.parent_position)
+        row = connection.execute(query.where(conversations.c.id == current)).first()
+        if row is None:
+            if current == thread:
+                raise NotFound(f"conversation {thread} not found")
+            break
+        upto = row.parent_position if upto is None else min(upto, row.parent_position or 0)
+        current = row.parent_id
+    return or_(*parts)

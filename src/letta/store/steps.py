@@ -13,6 +13,8 @@ from letta.schemas.steps import Step, StepMetrics
 from letta.store.query import like, rows
 from letta.store.tables import agents, steps
 
+_insert = insert(steps)
+
 
 @dataclass(frozen=True, slots=True)
 class StepFilter:
@@ -31,7 +33,7 @@ class StepFilter:
 
 def add(connection: Connection, values: dict[str, Any]) -> None:
     """Store a step; `values` are the columns of the table."""
-    connection.execute(insert(steps), values)
+    connection.execute(_insert, values)
 
 
 def count_of_run(connection: Connection, run_id: str) -> int:

@@ -290,6 +290,14 @@ messages = Table(
     UniqueConstraint("conversation_id", "position"),
     Index("ix_messages_agent", "agent_id", "created_at", "id"),
     Index("ix_messages_created", "created_at", "id"),
+    Index(
+        "ix_messages_group",
+        "group_id",
+        "created_at",
+        "id",
+        sqlite_where=text("group_id IS NOT NULL"),
+        postgresql_where=text("group_id IS NOT NULL"),
+    ),
 )
 
 runs = Table(
@@ -491,4 +499,99 @@ vector_owners = Table(
     Column("owner", Text, primary_key=True),
     Column("added", BigInteger, nullable=False),
     Column("removed", BigInteger, nullable=False),
+)
+
+mcp_servers = Table(
+    "mcp_servers",
+    metadata,
+    _id(),
+    Column("server_name", Text, nullable=False, unique=True),
+    Column("server_type", Text, nullable=False),
+    # Without what is secret in it: that is in `secrets`, by the name of its place.
+    Column("config", Json, nullable=False),
+    Column("secrets", LargeBinary),
+    # When its tools were last listed, and why that failed.
+    Column("checked_at", Timestamp),
+    Column("failure", Text),
+    *_times(),
+    Index("ix_mcp_servers_created", "created_at", "id"),
+)
+
+mcp_tools = Table(
+    "mcp_tools",
+    metadata,
+    _owned("tools", primary_key=True),
+    Column("server_id", Text, ForeignKey("mcp_servers.id", ondelete="CASCADE"), nullable=False),
+    # The server's own name for it; the tool's name is unique among all tools.
+    Column("name", Text, nullable=False),
+    UniqueConstraint("server_id", "name"),
+)
+
+# Tokens got by signing in, encrypted, by the address they are for.
+mcp_tokens = Table(
+    "mcp_tokens",
+    metadata,
+    Column("server_url", Text, primary_key=True),
+    Column("secrets", LargeBinary, nullable=False),
+    *_times(),
+)
+
+groups = Table(
+    "agent_groups",
+    metadata,
+    _id(),
+    Column("manager_type", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("manager_agent_id", Text, ForeignKey("agents.id", ondelete="SET NULL"), index=True),
+    Column("termination_token", Text),
+    Column("max_turns", Integer),
+    Column("sleeptime_agent_frequency", Integer),
+    Column("turns_counter", Integer),
+    Column("last_processed_message_id", Text),
+    Column("max_message_buffer_length", Integer),
+    Column("min_message_buffer_length", Integer),
+    # The members have the blocks of the leading agent, always: an agent and its sleep-time agent.
+    Column("shares_memory", Boolean, nullable=False),
+    # How much of the talk the leading agent has heard, and who lets the group take a turn, until when.
+    Column("leader_heard", BigInteger, nullable=False),
+    Column("turn_owner", Text),
+    Column("turn_until", Timestamp),
+    Column("hidden", Boolean, nullable=False),
+    Column("project_id", Text),
+    *_times(),
+    Index("ix_agent_groups_created", "created_at", "id"),
+)
+
+
+def _of_group() -> Column[str]:
+    return Column("group_id", Text, ForeignKey("agent_groups.id", ondelete="CASCADE"), primary_key=True)
+
+
+group_agents = Table(
+    "group_agents",
+    metadata,
+    _of_group(),
+    _owned("agents", primary_key=True, index=True),
+    Column("position", Integer, nullable=False),
+    Column("heard", BigInteger, nullable=False),
+)
+
+group_blocks = Table(
+    "group_blocks",
+    metadata,
+    _of_group(),
+    Column("block_id", Text, ForeignKey("blocks.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("position", Integer, nullable=False),
+)
+
+# What was said in a group lately, for those who have not heard it yet; every agent's own thread keeps what it heard.
+group_lines = Table(
+    "group_lines",
+    metadata,
+    _of_group(),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    # The agent that said it; None: whoever sent a message to the group.
+    Column("speaker", Text),
+    Column("message", Json, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
 )

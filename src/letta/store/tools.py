@@ -12,6 +12,8 @@ from letta.schemas.tools import Tool
 from letta.store.query import like, now, rows
 from letta.store.tables import agent_tools, agents, tools
 
+_by_id = select(tools).where(tools.c.id == bindparam("tool_id"))
+_forget = delete(agent_tools).where(agent_tools.c.agent_id == bindparam("agent_id"))
 _of_agent = (
     select(tools)
     .join(agent_tools, agent_tools.c.tool_id == tools.c.id)
@@ -49,7 +51,7 @@ def put(connection: Connection, values: dict[str, Any]) -> Tool:
 
 def get(connection: Connection, tool_id: str) -> Tool:
     """Raises letta.errors.NotFound."""
-    row = connection.execute(select(tools).where(tools.c.id == tool_id)).first()
+    row = connection.execute(_by_id, {"tool_id": tool_id}).first()
     if row is None:
         raise NotFound(f"tool {tool_id} not found")
     return _tool(row)
@@ -59,6 +61,17 @@ def ids_by_name(connection: Connection, names: Iterable[str]) -> dict[str, str]:
     """The ids of the tools with these names; unknown names are missing."""
     query = select(tools.c.name, tools.c.id).where(tools.c.name.in_(list(names)))
     return {row.name: row.id for row in connection.execute(query)}
+
+
+def with_ids(connection: Connection, tool_ids: Sequence[str]) -> list[Tool]:
+    """The tools with these ids, in their order. Raises letta.errors.NotFound naming the first unknown id."""
+    if not tool_ids:
+        return []
+    known = {row.id: row for row in connection.execute(select(tools).where(tools.c.id.in_(tool_ids)))}
+    for tool_id in tool_ids:
+        if tool_id not in known:
+            raise NotFound(f"tool {tool_id} not found")
+    return [_tool(known[tool_id]) for tool_id in tool_ids]
 
 
 def named(connection: Connection, names: Sequence[str]) -> list[Tool]:
@@ -155,7 +168,7 @@ def replace_all(connection: Connection, agent_id: str, tool_ids: Iterable[str]) 
     for tool_id in wanted:
         if tool_id not in known:
             raise NotFound(f"tool {tool_id} not found")
-    connection.execute(delete(agent_tools).where(agent_tools.c.agent_id == agent_id))
+    connection.execute(_forget, {"agent_id": agent_id})
     values = [{"agent_id": agent_id, "tool_id": tool_id, "position": i} for i, tool_id in enumerate(wanted)]
     if values:
         connection.execute(insert(agent_tools), values)

@@ -1,8 +1,8 @@
 """Vectors of pieces: written once, compared exactly. Knows neither models nor queries.
 
-They are kept as float32 bytes and compared here, in one matrix per owner that stays in memory; or in pgvector's own
-type, at their true length, and compared by PostgreSQL (`letta.store.pgvector`). Two counters per owner tell every process when its matrix is
-old. Vectors have length 1, so that their product is the cosine of their angle.
+They are kept as float32 bytes and compared here, in one matrix per owner that stays in memory; or at their true length
+in PostgreSQL's own type, and compared there (`letta.store.pgvector`). Two counters per owner tell every process when
+its matrix is old. Vectors have length 1, so that their product is the cosine of their angle.
 """
 
 import threading
@@ -140,10 +140,9 @@ def add(connection: Connection, model: str, made: Sequence[tuple[int, str, Vecto
         {"piece_id": piece_id, "owner": owner, "model": model, "data": _packed(vector)}
         for piece_id, owner, vector in kept
     ]
-    if has_pgvector(connection):
-        connection.execute(
-            _INSERT_PGVECTOR, [{**row, "data": np.frombuffer(row["data"], _LITTLE).tolist()} for row in rows]
-        )
+    if pgvector.is_used(connection):
+        numbers = [vector.tolist() for *_, vector in kept]
+        pgvector.add(connection, [{**row, "data": data} for row, data in zip(rows, numbers, strict=True)])
     else:
         connection.execute(insert(vectors), rows)
 
@@ -171,7 +170,9 @@ def _count(connection: Connection, owner: str, name: str) -> None:
     start = {"owner": owner, "added": 0, "removed": 0, name: 1}
     if connection.dialect.name == "sqlite":
         lite = sqlite.insert(vector_owners).values(start)
-        connection.execute(lite.on_conflict_do_update(["owner"], set_={name: vector_owners.c[name] + 1}))
+        connection.execute(lite.on_conflict_do_update(index_elements=["owner"], set_={name: vector_owners.c[name] + 1}))
     else:
         postgres = postgresql.insert(vector_owners).values(start)
-        connection.execute(postgres.on_conflict_do_update(["owner"], set_={name: vector_owners.c[name] + 1}))
+        connection.execute(
+            postgres.on_conflict_do_update(constraint=vector_owners.primary_key, set_={name: vector_owners.c[name] + 1})
+        )

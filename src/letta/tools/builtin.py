@@ -10,7 +10,7 @@ from letta.errors import ToolFailed
 from letta.schemas.agents import AgentType
 from letta.schemas.tools import ToolType
 from letta.store import tools
-from letta.tools import memory, recall
+from letta.tools import archival, memory, recall
 from letta.tools.context import ToolContext
 
 StepTool = Callable[..., str]
@@ -30,8 +30,17 @@ class Builtin:
     function: StepTool | None
     parameters: dict[str, dict[str, Any]]
     optional: tuple[str, ...] = ()
+    # Parameters that take any JSON value, whatever their schema tells the model to write.
+    any_value: tuple[str, ...] = ()
     # Answers of searches are not clipped: they are limited by their number of results.
     return_char_limit: int = 50_000
+
+    @property
+    def accepted(self) -> dict[str, Any]:
+        """The JSON Schema that arguments are checked with."""
+        parameters: dict[str, Any] = self.schema["parameters"]
+        free: dict[str, Any] = {name: {} for name in self.any_value}
+        return {**parameters, "properties": {**self.parameters, **free}}
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -52,6 +61,10 @@ def _number(description: str) -> dict[str, Any]:
     return {"type": "integer", "description": description}
 
 
+def _texts(description: str) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string"}, "description": description}
+
+
 _LABEL = _text("Label of the memory block.")
 
 BUILTINS: tuple[Builtin, ...] = (
@@ -61,13 +74,14 @@ BUILTINS: tuple[Builtin, ...] = (
         "Send a message to the user. It is the only thing the user sees.",
         recall.send_message,
         {"message": _text("What to say to the user. Any language, emoji included.")},
+        any_value=("message",),
     ),
     Builtin(
         "conversation_search",
         ToolType.LETTA_CORE,
         "Search everything ever said in your conversations, also what is no longer shown to you. "
         "Without a query, the newest messages in the time span are returned.",
-        recall.conversation_search,
+        None,
         {
             "query": _text("Words to look for."),
             "roles": {
@@ -80,6 +94,34 @@ BUILTINS: tuple[Builtin, ...] = (
             "end_date": _text("Only messages up to then; a date alone includes that whole day."),
         },
         optional=("query", "roles", "limit", "start_date", "end_date"),
+    ),
+    Builtin(
+        "archival_memory_insert",
+        ToolType.LETTA_CORE,
+        "Keep something in your archive for later: facts, events, summaries. It is not shown to you, but you can "
+        "search for it. Write it so that it can be understood by itself.",
+        archival.archival_memory_insert,
+        {"content": _text("What to keep."), "tags": _texts("Words to file it under.")},
+        optional=("tags",),
+    ),
+    Builtin(
+        "archival_memory_search",
+        ToolType.LETTA_CORE,
+        "Search your archive by meaning and by words. The best results come first.",
+        None,
+        {
+            "query": _text("What to look for, in your own words."),
+            "tags": _texts("Only what is filed under these."),
+            "tag_match_mode": {
+                "type": "string",
+                "enum": ["any", "all"],
+                "description": "Whether one of the tags is enough (any, the default) or all are needed.",
+            },
+            "top_k": _number(f"How many results at most; {archival.RESULTS} if left out."),
+            "start_datetime": _text("Only what was kept from then on: ISO 8601 date or time, in your timezone."),
+            "end_datetime": _text("Only what was kept up to then; a date alone includes that whole day."),
+        },
+        optional=("tags", "tag_match_mode", "top_k", "start_datetime", "end_datetime"),
     ),
     Builtin(
         "core_memory_append",
@@ -175,6 +217,9 @@ BUILTINS: tuple[Builtin, ...] = (
     ),
 )  # fmt: skip
 
+ASK_GROUP = "send_message_to_all_agents_in_group"
+"""The tool of an agent that supervises a group."""
+
 _OTHER = _text("Id of the other agent, agent-...")
 _TAGS = {"type": "array", "items": {"type": "string"}}
 
@@ -205,9 +250,62 @@ BUILTINS += (
         },
         optional=("match_all", "match_some"),
     ),
-)
+    Builtin(
+        ASK_GROUP,
+        ToolType.LETTA_MULTI_AGENT_CORE,
+        "Send a message to all agents of the group you supervise, all at once, and collect the replies.",
+        None,
+        {"message": _text("What to say to the agents of the group.")},
+    ),
+    Builtin(
+        "run_code",
+        ToolType.LETTA_BUILTIN,
+        "Run a program in a sandbox without network and see what it prints. Every call starts anew: no variables and "
+        "files are kept.",
+        None,
+        {
+            "code": _text("The whole program. Print what you want to see."),
+            "language": {"type": "string", "enum": ["python", "js", "ts"], "description": "The program's language."},
+        },
+    ),
+    Builtin(
+        "web_search",
+        ToolType.LETTA_BUILTIN,
+        "Search the web. Each result has a title, an address and an excerpt; fetch_webpage reads a page whole.",
+        None,
+        {
+            "query": _text("What to search for."),
+            "num_results": _number("How many results, 1 to 100; 10 if left out."),
+            "category": _text(
+                "The kind of pages: company, research paper, news, pdf, github, tweet, personal site, linkedin profile "
+                "or financial report."
+            ),
+            "include_text": {"type": "boolean", "description": "Whether to get the pages' text instead of excerpts."},
+            "include_domains": _texts("Only pages of these domains."),
+            "exclude_domains": _texts("No pages of these domains."),
+            "start_published_date": _text("Only what was published from that day on, as 2026-01-31."),
+            "end_published_date": _text("Only what was published up to that day, as 2026-01-31."),
+            "user_location": _text("Country of the user as two letters, for example US."),
+        },
+        optional=(
+            "num_results", "category", "include_text", "include_domains", "exclude_domains", "start_published_date",
+            "end_published_date", "user_location",
+        ),
+    ),
+    Builtin(
+        "fetch_webpage",
+        ToolType.LETTA_BUILTIN,
+        "Read a page of the web as text: its title, what it says, and where it links to.",
+        None,
+        {"url": _text("Address of the page.")},
+    ),
+)  # fmt: skip
 
-MULTI_AGENT = tuple(builtin.name for builtin in BUILTINS if builtin.type is ToolType.LETTA_MULTI_AGENT_CORE)
+MULTI_AGENT = tuple(
+    builtin.name
+    for builtin in BUILTINS
+    if builtin.type is ToolType.LETTA_MULTI_AGENT_CORE and builtin.name != ASK_GROUP
+)
 """The tools `include_multi_agent_tools` attaches."""
 
 BY_NAME = {builtin.name: builtin for builtin in BUILTINS}

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from letta.schemas.agents import AgentState
 from letta.schemas.blocks import Block
+from letta.schemas.messages import ImagePart
 from letta.schemas.tools import Tool
 from letta.store import blocks
 from letta.store.blocks import Author
@@ -49,12 +50,13 @@ class Errand:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool answered. `text` goes to the model."""
+    """What a tool answered. `text` goes to the model, and so do `images` where it can see."""
 
     text: str
     ok: bool = True
     stdout: tuple[str, ...] = ()
     stderr: tuple[str, ...] = ()
+    images: tuple[ImagePart, ...] = ()
 
 
 ErrandRunner = Callable[[Errand], Awaitable[ToolResult]]

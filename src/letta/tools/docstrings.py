@@ -7,7 +7,9 @@ import inspect
 import re
 from dataclasses import dataclass, field
 
-_GOOGLE_ARGUMENTS = re.compile(r"^(args|arguments|parameters|params|keyword args|keyword arguments):\s*$", re.IGNORECASE)
+_GOOGLE_ARGUMENTS = re.compile(
+    r"^(args|arguments|parameters|params|keyword args|keyword arguments):\s*$", re.IGNORECASE
+)
 _GOOGLE_SECTION = re.compile(
     r"^(args|arguments|parameters|params|keyword args|keyword arguments|returns?|yields?|raises|examples?|notes?|"
     r"see also|attributes|warnings?|references|todo):\s*$",

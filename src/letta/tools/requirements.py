@@ -28,15 +28,18 @@ log = logging.getLogger(__name__)
 Kind = Literal["pip", "npm"]
 Requirement = PipRequirement | NpmRequirement
 
+_MODELS: dict[Kind, type[Requirement]] = {"pip": PipRequirement, "npm": NpmRequirement}
 _NAMES: dict[Kind, re.Pattern[str]] = {
     "pip": re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:\[[A-Za-z0-9._, -]+\])?"),
-    "npm": re.compile(r"(?:@[a-z0-9~-][a-z0-9._~-]*/)?[a-z0-9~-][a-z0-9._~-]*"),
+    "npm": re.compile(r"(?:@[a-z0-9~][a-z0-9._~-]*/)?[a-z0-9~][a-z0-9._~-]*"),
 }
+_ONE_VERSION = r"(?:==|>=|<=|!=|~=|>|<)\s*[A-Za-z0-9][A-Za-z0-9.*+!_-]*"
 _VERSIONS: dict[Kind, re.Pattern[str]] = {
-    "pip": re.compile(r"(?:(?:==|>=|<=|!=|~=|>|<)?\s*[A-Za-z0-9.*+!_-]+)(?:\s*,\s*(?:==|>=|<=|!=|~=|>|<)\s*[A-Za-z0-9.*+!_-]+)*"),
-    "npm": re.compile(r"[\^~<>=]{0,2}\s*[A-Za-z0-9.*+_-]+"),
-}  # fmt: skip
-_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+    "pip": re.compile(rf"(?:{_ONE_VERSION}|[A-Za-z0-9][A-Za-z0-9.*+!_-]*)(?:\s*,\s*{_ONE_VERSION})*"),
+    "npm": re.compile(r"[\^~<>=]{0,2}\s*[A-Za-z0-9][A-Za-z0-9.*+_-]*"),
+}
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", *_CERTIFICATES)
 _PASSED_ON_PREFIXES = ("PIP_", "UV_", "NPM_CONFIG_", "npm_config_")
 _PROXIES = frozenset({"http_proxy", "https_proxy", "no_proxy", "all_proxy"})
 _BUILD_SECONDS = 600.0
@@ -61,17 +64,18 @@ class _Build:
     task: asyncio.Task[None]
     began: float
     ended: float | None = None
-    problem: str | None = None
+    problem: str | None = "the installation was given up"
 
 
 def words(kind: Kind, requirements: Sequence[Requirement] | None) -> tuple[str, ...]:
-    """Requirements as the installer takes them, sorted.
+    """Requirements (or their JSON, as stored tools have them) as the installer takes them, sorted.
 
     Raises:
         letta.errors.InvalidRequest: a name or version is not one: addresses, paths and options are refused.
     """
     made = set()
-    for requirement in requirements or ():
+    for given in requirements or ():
+        requirement = _MODELS[kind].model_validate(given)
         name, version = requirement.name.strip(), (requirement.version or "").strip()
         if not _NAMES[kind].fullmatch(name):
             raise InvalidRequest(
@@ -109,7 +113,8 @@ class Requirements:
         if build is None:
             return State("none", wanted, path.name)
         seconds = round((build.ended or time.monotonic()) - build.began, 1)
-        return State("failed" if build.ended else "building", wanted, path.name, build.problem, seconds)
+        status: Literal["building", "failed"] = "failed" if build.task.done() else "building"
+        return State(status, wanted, path.name, build.problem, seconds)
 
     def begin(self, kind: Kind, wanted: tuple[str, ...]) -> None:
         """Start to build a set in the background, unless it is there or on its way. Needs a running event loop.
@@ -120,7 +125,7 @@ class Requirements:
         if not wanted or (path / _DONE).exists():
             return
         build = self._builds.get(path)
-        if build and (build.ended is None or time.monotonic() - build.ended < _RETRY_SECONDS):
+        if build and (not build.task.done() or time.monotonic() - (build.ended or 0) < _RETRY_SECONDS):
             return
         self._builds[path] = _Build(asyncio.create_task(self._build(kind, wanted, path)), time.monotonic())
 
@@ -160,13 +165,11 @@ class Requirements:
     async def _build(self, kind: Kind, wanted: tuple[str, ...], path: Path) -> None:
         log.info("installing %s for tools", ", ".join(wanted))
         build = Path(await asyncio.to_thread(self._scratch))
-        problem: str | None = "the installation was given up"
+        problem = self._builds[path].problem
         try:
             problem = await self._install(kind, wanted, build)
             if problem is None:
-                (build / _DONE).write_text("\n".join(wanted))
-                if not path.exists():
-                    build.rename(path)
+                await asyncio.to_thread(_finish, build, path, wanted)
         except OSError as error:
             problem = str(error)
         finally:
@@ -187,7 +190,7 @@ class Requirements:
         """Run the installer. Answers what went wrong, or None."""
         command = _pip(wanted, folder) if kind == "pip" else _npm(wanted, folder)
         if command is None:
-            return "neither uv nor pip is there" if kind == "pip" else "npm is not there: install Node.js"
+            return "npm is not there: install Node.js"
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=folder,
@@ -206,23 +209,30 @@ class Requirements:
                 await process.wait()
         if process.returncode == 0:
             return None
-        return said.decode("utf-8", "replace").strip()[-_LOG_CHARACTERS:] or f"the installer ended with {process.returncode}"
+        return (
+            said.decode("utf-8", "replace").strip()[-_LOG_CHARACTERS:]
+            or f"the installer ended with {process.returncode}"
+        )
 
 
-def _pip(wanted: Sequence[str], folder: Path) -> list[str] | None:
+def _finish(build: Path, path: Path, wanted: tuple[str, ...]) -> None:
+    """Give a folder that is complete its name; another process may have been faster."""
+    (build / _DONE).write_text("\n".join(wanted))
+    if not path.exists():
+        build.rename(path)
+
+
+def _pip(wanted: Sequence[str], folder: Path) -> list[str]:
+    """With uv where it is, else with pip, which says itself when it is missing."""
+    options = ["--quiet", "--target", str(folder), "--only-binary", ":all:", "--", *wanted]
     beside = Path(sys.executable).parent / "uv"
     uv = str(beside) if beside.exists() else shutil.which("uv")
     if uv:
-        options = ["--quiet", "--target", str(folder), "--python", interpreter(), "--only-binary", ":all:"]
-        return [uv, "pip", "install", *options, "--no-config", "--link-mode", "copy", *wanted]
-    for python in (sys.executable, interpreter()):
-        if any((Path(python).resolve().parent.parent / "lib").glob("python3*/site-packages/pip")):
-            options = ["--quiet", "--disable-pip-version-check", "--target", str(folder), "--only-binary", ":all:"]
-            return [python, "-m", "pip", "install", *options, *wanted]
-    return None
+        return [uv, "pip", "install", "--python", interpreter(), "--link-mode", "copy", *options]
+    return [interpreter(), "-m", "pip", "install", "--disable-pip-version-check", *options]
 
 
 def _npm(wanted: Sequence[str], folder: Path) -> list[str] | None:
     npm = shutil.which("npm")
     options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel", "error"]
-    return [npm, "install", "--prefix", str(folder), *options, *wanted] if npm else None
+    return [npm, "install", "--prefix", str(folder), *options, "--", *wanted] if npm else None

@@ -1,7 +1,8 @@
 """Which tools may be called next: the rules of an agent, applied to what was called so far in this run.
 
-Pure logic. Each call is counted once. When the rules leave no tool at all, that is the answer: the caller decides
-(see `Permission`).
+Pure logic. Each call is counted once, and only if the rules allowed it: a refused call leaves everything as it was, so
+that a model cannot get out of a rule by breaking it. When the rules leave no tool at all, that is the answer: the style
+decides what it means (`letta.runtime.styles`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,20 +39,29 @@ class RuleBook:
         self._rules = list(rules)
         self._called: list[str] = []
         self._last_result = ""
+        self._offered: tuple[str, ...] = ()
 
     def copy(self) -> "RuleBook":
         """The same rules and calls; a step that is rolled back leaves the original as it was."""
         twin = RuleBook(self._rules)
-        twin._called, twin._last_result = list(self._called), self._last_result
+        twin._called, twin._last_result, twin._offered = list(self._called), self._last_result, self._offered
         return twin
 
     def note(self, name: str, result: str) -> None:
-        """A tool was called and answered."""
+        """A tool was called and answered. It counts if it was allowed, whether or not it succeeded."""
+        if self._offered and name not in self._offered:
+            return
+        if name not in self._permitted(self._offered or (name,)).names:
+            return
         self._called.append(name)
         self._last_result = result
 
     def permitted(self, offered: Sequence[str]) -> Permission:
         """Which of the offered tools may be called next."""
+        self._offered = tuple(offered)
+        return self._permitted(offered)
+
+    def _permitted(self, offered: Sequence[str]) -> Permission:
         first = self._first(offered)
         if first:
             return Permission(first, required=True)
@@ -61,7 +71,7 @@ class RuleBook:
             names = self._limit(rule, offered)
             if names is not None:
                 allowed &= names
-                narrowed = narrowed or not isinstance(rule, MaxCountPerStepToolRule | ParentToolRule)
+                narrowed = narrowed or self._forces(rule)
         return Permission(tuple(name for name in offered if name in allowed), required=narrowed and bool(allowed))
 
     def prefilled(self, name: str) -> dict[str, object]:
@@ -108,6 +118,11 @@ class RuleBook:
             return ()
         starters = {rule.tool_name for rule in self._rules if isinstance(rule, InitToolRule)}
         return tuple(name for name in offered if name in starters)
+
+    def _forces(self, rule: ToolRule) -> bool:
+        """Whether a rule that limits the next call also asks for one: those that name what comes after the last."""
+        last = self._called[-1] if self._called else None
+        return isinstance(rule, ChildToolRule | ConditionalToolRule | ParentToolRule) and last == rule.tool_name
 
     def _limit(self, rule: ToolRule, offered: Sequence[str]) -> set[str] | None:
         """The tools a rule allows now, or None when it says nothing."""

@@ -134,11 +134,15 @@ def check(schema: dict[str, Any], source_name: str | None) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidRequest(f"json_schema.name: {name!r} is not a name of letters, digits, _ and -")
     if len(name) > LONGEST_NAME:
-        raise InvalidRequest(f"json_schema.name: {name!r} has {len(name)} characters, at most {LONGEST_NAME} are possible")
+        raise InvalidRequest(
+            f"json_schema.name: {name!r} has {len(name)} characters, at most {LONGEST_NAME} are possible"
+        )
     if source_name is not None and name != source_name:
         raise InvalidRequest(f"json_schema.name: it is {name!r}, but the source defines {source_name!r}")
     parameters = schema.get("parameters")
-    if parameters is not None and not (isinstance(parameters, dict) and isinstance(parameters.get("properties", {}), dict)):
+    if parameters is not None and not (
+        isinstance(parameters, dict) and isinstance(parameters.get("properties", {}), dict)
+    ):
         raise InvalidRequest("json_schema.parameters: it must be a JSON Schema of an object, with properties")
 
 
@@ -163,10 +167,13 @@ def _parameters(
 ) -> list[tuple[ast.arg, ast.expr | None]]:
     given = function.args
     if given.vararg or given.kwarg:
-        raise InvalidRequest(f"source_code: line {function.lineno}: {_VARIADIC}; name the parameters of {function.name}")
+        raise InvalidRequest(
+            f"source_code: line {function.lineno}: {_VARIADIC}; name the parameters of {function.name}"
+        )
     if given.posonlyargs:
         raise InvalidRequest(
-            f"source_code: line {function.lineno}: {function.name} has positional-only parameters; tools are called by name"
+            f"source_code: line {function.lineno}: {function.name} has positional-only parameters, but tools are "
+            "called by name"
         )
     first = len(given.args) - len(given.defaults)
     defaults = [None] * first + list(given.defaults)

@@ -14,11 +14,12 @@ import orjson
 
 from letta.errors import LettaError, ToolFailed
 from letta.models.protocol import ToolSchema
-from letta.schemas.messages import ToolCallPart, ToolReturnPart
+from letta.schemas.messages import TextPart, ToolCallPart, ToolReturnPart
 from letta.schemas.sends import ClientTool
 from letta.schemas.tools import Tool
 from letta.tools import builtin
 from letta.tools.context import Errand, ErrandRunner, ToolContext, ToolResult
+from letta.tools.mcp import listing
 from letta.tools.rules import RuleBook
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,8 @@ _IGNORED = frozenset({"request_heartbeat", "thinking", "inner_thoughts"})
 class Toolbox:
     """An agent's tools, by name.
 
-    `client_tools` run in the client and hide tools of the same name; `runners` carry out tools of a type outside the
-    step's transaction.
+    `client_tools` run in the client and hide tools of the same name; `runners` carry out tools outside the step's
+    transaction: by their type, or built-in ones by their name.
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class Toolbox:
         runners: Mapping[str, ErrandRunner] = MappingProxyType({}),
     ) -> None:
         self._client = {tool.name: tool for tool in client_tools}
-        self._tools = {str(tool.name): tool for tool in tools if tool.name not in self._client}
+        usable = [tool for tool in tools if not listing.quarantined(tool)]
+        self._tools = {str(tool.name): tool for tool in usable if tool.name not in self._client}
         self._runners = runners
         self.schemas = (*(_schema(tool) for tool in self._tools.values()), *map(_client_schema, client_tools))
 
@@ -67,7 +69,11 @@ class Toolbox:
     def is_errand(self, part: ToolCallPart) -> bool:
         """Whether a call runs outside the transaction."""
         tool = self._tools.get(part.name)
-        return tool is not None and tool.tool_type in self._runners and part.error is None
+        return tool is not None and self._runner(tool) is not None and part.error is None
+
+    def _runner(self, tool: Tool) -> ErrandRunner | None:
+        by_name = self._runners.get(str(tool.name)) if tool.tool_type != "custom" else None
+        return by_name or self._runners.get(str(tool.tool_type))
 
     async def run_errands(
         self, parts: Sequence[ToolCallPart], rules: RuleBook, errand: Callable[[ToolCallPart, Tool], Errand]
@@ -105,7 +111,9 @@ class Toolbox:
         try:
             given = errand(part, tool)
             arguments = _arguments(part) | rules.prefilled(part.name)
-            result = await self._runners[tool.tool_type](replace(given, arguments=arguments))
+            runner = self._runner(tool)
+            assert runner is not None, "only errands get here"
+            result = await runner(replace(given, arguments=arguments))
         except LettaError as error:
             return self._answer(part, ToolResult(f"Error: {error.message}", ok=False))
         except Exception as error:
@@ -148,7 +156,7 @@ class Toolbox:
         known = builtin.BY_NAME.get(part.name)
         if known is None or tool.tool_type == "custom":
             raise ToolFailed(f"{part.name} is a {tool.tool_type} tool, which this server cannot run.")
-        return builtin.run(known, context, checked(arguments, known.schema["parameters"]))
+        return builtin.run(known, context, checked(arguments, known.accepted))
 
     def _answer(self, part: ToolCallPart, result: ToolResult) -> ToolReturnPart:
         tool = self._tools.get(part.name)
@@ -156,11 +164,12 @@ class Toolbox:
         text = result.text
         if len(text) > limit:
             text = f"{text[:limit]}... [cut: {len(text)} characters, the limit of this tool is {limit}]"
+        text = text.replace("\x00", "")
         return ToolReturnPart(
             tool_call_id=part.id,
             name=part.name,
             status="success" if result.ok else "error",
-            content=text.replace("\x00", ""),
+            content=(TextPart(text=text), *result.images) if result.images else text,
             stdout=result.stdout,
             stderr=result.stderr,
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from letta.models.minilm import weights
+from letta.models.minilm import blas, weights
 from letta.models.minilm.network import WIDTH, Network
 from letta.models.minilm.wordpiece import WordPiece
 
@@ -62,6 +62,7 @@ class MiniLM:
     def _loaded(self) -> tuple[WordPiece, Network]:
         with self._loading:
             if self._model is None:
+                blas.use_one_thread()
                 words = WordPiece(weights.vocabulary(self._folder))
                 self._model = words, Network(weights.tensors(self._folder))
             return self._model

@@ -59,9 +59,10 @@ class Network:
         for layer in self._layers:
             state = _step(state, layer, bounds)
         starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-        means = np.add.reduceat(state, starts, axis=0) / lengths[:, None].astype(np.float32)
+        means: Array = np.add.reduceat(state, starts, axis=0)
+        means /= lengths[:, None]
         means /= np.linalg.norm(means, axis=1, keepdims=True)
-        result = np.empty_like(means)
+        result: Array = np.empty_like(means)
         result[order] = means
         return result
 
@@ -104,15 +105,15 @@ def _bounds(lengths: NDArray[np.int64]) -> Bounds:
 
 
 def _step(state: Array, layer: _Layer, bounds: Bounds) -> Array:
-    attended = _attention(state @ layer.qkv + layer.qkv_bias, bounds) @ layer.out
+    attended: Array = _attention(state @ layer.qkv + layer.qkv_bias, bounds) @ layer.out
     attended += layer.out_bias
     attended += state
     _normalise(attended, layer.norm1)
     for start in range(0, len(attended), _ROWS):
         rows = attended[start : start + _ROWS]
-        wide = rows @ layer.up
+        wide: Array = rows @ layer.up
         wide += layer.up_bias
-        narrow = _gelu_doubled(wide) @ layer.down
+        narrow: Array = _gelu_doubled(wide) @ layer.down
         narrow += layer.down_bias
         rows += narrow
         _normalise(rows, layer.norm2)
@@ -136,7 +137,7 @@ def _normalise(state: Array, norm: tuple[Array, Array]) -> None:
     """Layer norm, in place."""
     state -= state.mean(axis=1, keepdims=True)
     variance = np.einsum("ij,ij->i", state, state)[:, None] / np.float32(WIDTH)
-    state *= 1.0 / np.sqrt(variance + _EPSILON)
+    state /= np.sqrt(variance + _EPSILON)
     state *= norm[0]
     state += norm[1]
 

@@ -33,9 +33,12 @@ def find(folder: Path | None, environment: Mapping[str, str]) -> Path | None:
     Looked for in `folder`, in installed data packages (whose code is never run), and in the model hub's cache. Only a
     few files are looked at; the weights are read once, to compare their checksum.
     """
-    candidates = [] if folder is None else [folder]
-    candidates += [*_packaged(), *_cached(environment)]
-    return next((found for found in candidates if _is_whole(found)), None)
+    return next((found for found in candidates(folder, environment) if _is_whole(found)), None)
+
+
+def candidates(folder: Path | None, environment: Mapping[str, str]) -> list[Path]:
+    """The folders that are looked into, in order."""
+    return [*([] if folder is None else [folder]), *_packaged(), *_cached(environment)]
 
 
 def _packaged() -> Iterator[Path]:

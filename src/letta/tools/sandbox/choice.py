@@ -7,15 +7,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from letta.tools.sandbox import isolation
-from letta.tools.sandbox.host import Job, Sandbox, SandboxFault
+from letta.tools.sandbox.host import Job, Sandbox
 from letta.tools.sandbox.isolation import Isolation, Limits, World
+from letta.tools.sandbox.process import SandboxFault
 
 Wanted = Literal["auto", "bubblewrap", "landlock"]
 
 _PROBE_SECONDS = 20.0
+# What was tried once in this process: a machine does not learn while it runs.
+_found: dict[Isolation, str | None] = {}
 _MEANING = {
     "bubblewrap": "own files, processes, users and network for every call",
     "landlock": "only chosen files, no other processes, no sockets; less than bubblewrap, which is not usable here",
@@ -39,19 +42,33 @@ class Choice:
 
 async def choose(wanted: Wanted, limits: Limits, hidden: Sequence[Path], *, unsafe: bool) -> Choice:
     """Try each isolation with a call that does nothing, the best first; `unsafe` allows to have none at all."""
-    problems = []
+    problems: list[str] = []
     kinds: list[Isolation] = ["bubblewrap", "landlock"] if wanted == "auto" else [wanted]
     for kind in kinds:
-        problem = isolation.possible(kind) or await _problem(kind, limits, hidden)
+        problem = isolation.possible(kind) or _conflict(kind, limits, hidden) or await _known_problem(kind, limits)
         if problem is None:
             return Choice(kind, tuple(problems))
         problems.append(f"{kind}: {problem}")
     return Choice("none" if unsafe else None, tuple(problems))
 
 
-async def _problem(kind: Isolation, limits: Limits, hidden: Sequence[Path]) -> str | None:
-    sandbox = Sandbox(kind, limits, hidden)
-    request = {"what": "probe", "environment": {}, "paths": [], "limit": limits.answer}
+def _conflict(kind: Isolation, limits: Limits, hidden: Sequence[Path]) -> str | None:
+    try:
+        isolation.command(kind, World((), network=False), limits, 0, [path.resolve() for path in hidden])
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+async def _known_problem(kind: Isolation, limits: Limits) -> str | None:
+    if kind not in _found:
+        _found[kind] = await _problem(kind, limits)
+    return _found[kind]
+
+
+async def _problem(kind: Isolation, limits: Limits) -> str | None:
+    sandbox = Sandbox(kind, limits)
+    request: dict[str, Any] = {"what": "probe", "environment": {}, "paths": [], "limit": limits.answer}
     try:
         outcome = await sandbox.run(Job(World((), network=False), request, _PROBE_SECONDS))
     except SandboxFault as error:

@@ -5,6 +5,7 @@ The answer is one JSON object: `{"ok": true, "value": ...}`, or `{"ok": false, "
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import enum
 import importlib.abc
@@ -60,10 +61,9 @@ def work(request: dict[str, Any], answer_to: int, door_to: int | None) -> NoRetu
     if os.getpid() != first:
         os._exit(0)  # the tool forked, and the copy came back from the function as well: one answer is enough
     for stream in (sys.stdout, sys.stderr):
-        try:
+        # The tool may have closed it: what was printed before is with the server already.
+        with contextlib.suppress(OSError, ValueError):
             stream.flush()
-        except (OSError, ValueError):
-            pass  # the tool closed it, or filled it: what was printed before is with the server already
     _write(answer_to, answer)
     os._exit(0)
 

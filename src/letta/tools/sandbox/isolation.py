@@ -22,11 +22,18 @@ CODE = Path(__file__).resolve().parents[3]
 _HERE = Path(__file__).resolve().parent
 _INSIDE = "/sandbox"
 """Where the sandbox's own code is seen in bubblewrap; nothing else of the server is."""
+_WORLD = Path("/world")
+_TEMPORARY = Path("/tmp")  # noqa: S108 (only looked at)
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/nix/store")
-_ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/mime.types")
+# Of certificates only what is public: private keys lie beside it.
+_ETC = (
+    "/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/mime.types", "/etc/ssl/openssl.cnf",
+    "/etc/pki/tls/openssl.cnf",
+)  # fmt: skip
 _ETC_NETWORK = (
-    "/etc/ssl", "/etc/ca-certificates", "/etc/pki", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf",
+    "/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ca-certificates", "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted",
+    "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf",
     "/etc/gai.conf", "/etc/services", "/etc/protocols",
 )  # fmt: skip
 _OLDEST_LANDLOCK = 3
@@ -57,6 +64,12 @@ class World:
     also: tuple[Path, ...] = ()
 
 
+def seen_as(path: Path, isolation: Isolation) -> Path:
+    """Where a call sees a folder of its world: bubblewrap's /tmp is empty, so what is below the real one moves."""
+    moved = isolation == "bubblewrap" and path.is_relative_to(_TEMPORARY)
+    return _WORLD / path.relative_to("/") if moved else path
+
+
 def own_packages() -> tuple[Path, ...]:
     """The folders of packages this server runs with; tools may import from them, after their own requirements."""
     return tuple(Path(folder).resolve() for folder in site.getsitepackages() if Path(folder).is_dir())
@@ -75,7 +88,7 @@ def command(isolation: Isolation, world: World, limits: Limits, control: int, hi
         "network": world.network,
         "control": control,
         "code": _INSIDE if boxed else str(CODE),
-        "paths": [str(path) for path in world.packages],
+        "paths": [str(seen_as(path, isolation)) for path in world.packages],
         "readable": [str(path) for path in readable],
         "memory": limits.memory,
         "processes": limits.processes,
@@ -127,18 +140,19 @@ def _bubblewrap(world: World, readable: Iterable[Path], hidden: Sequence[Path]) 
     made += [word for power in _POWERS for word in ("--cap-add", power)] if root else ["--unshare-user"]
     made += [] if world.network else ["--unshare-net"]
     shown = list(readable)
+    seen = [seen_as(path, "bubblewrap") for path in shown]
     inside = Path(_INSIDE) / "letta/tools/sandbox"
     # Folders on the way to what is shown: made here, or bubblewrap makes them with the modes of the real ones, and
     # the users of calls could not get through.
-    ways = dict.fromkeys(parent for path in [*shown, inside] for parent in reversed(path.parents[:-1]))
+    ways = dict.fromkeys(parent for path in [*seen, inside] for parent in reversed(path.parents[:-1]))
     made += [word for way in ways if way not in shown for word in ("--dir", str(way))]
-    for path, seen in [*zip(shown, shown, strict=True), (_HERE, inside)]:
-        made += ["--ro-bind", str(path), str(seen)]
+    for path, place in [*zip(shown, seen, strict=True), (_HERE, inside)]:
+        made += ["--ro-bind", str(path), str(place)]
     for folder in hidden:
         if any(folder.is_relative_to(path) for path in shown) and folder.is_dir():
             made += ["--tmpfs", str(folder)]
-    for path in world.packages:
+    for path in (*world.packages, *world.also):
         if any(path.is_relative_to(folder) for folder in hidden):
-            made += ["--ro-bind", str(path), str(path)]
+            made += ["--ro-bind", str(path), str(seen_as(path, "bubblewrap"))]
     made += ["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]  # noqa: S108 (of the sandbox)
     return [*made, "--remount-ro", "/dev", "--remount-ro", "/tmp", "--remount-ro", "/", "--chdir", "/", "--"]  # noqa: S108

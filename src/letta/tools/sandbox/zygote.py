@@ -206,7 +206,7 @@ class Zygote:
         os.set_inheritable(_ANSWER, True)
         os.lseek(_PAYLOAD, 0, os.SEEK_SET)
         surroundings = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": order["folder"], "LANG": "C.UTF-8"}
-        os.execve(order["program"][0], order["program"], surroundings)
+        os.execve(order["program"][0], order["program"], surroundings)  # noqa: S606 (Node, found by the server)
 
 
 def _own_namespaces() -> None:
@@ -233,7 +233,9 @@ def main(settings: str) -> None:
     if given["isolation"] == "bubblewrap" and os.getuid() != 0:
         _own_namespaces()
     sys.dont_write_bytecode = True
-    sys.path[:] = [path for path in sys.path if path != given["code"]] + given["paths"]
+    # The standard library, then what the call's world has: not what else this Python happens to have installed.
+    standard = [path for path in sys.path if not path.endswith(("site-packages", "dist-packages"))]
+    sys.path[:] = [path for path in standard if path != given["code"]] + given["paths"]
     load("letta_warm", "warm.py", guest.WARM)
     for name in [name for name in sys.modules if name.partition(".")[0] == "letta"]:
         del sys.modules[name]

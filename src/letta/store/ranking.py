@@ -1,0 +1,169 @@
+"""The order of what words and vectors found: one number from both, from the turns around, and from who said it.
+
+Pure arithmetic on a few hundred candidates. The shares below were chosen on the evaluation in `benchmarks/retrieval`
+and hold for conversations and for documents alike.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from letta.store import words
+
+MEANING = 0.5
+"""Share of the cosine in the score of a piece; the rest is the words', as far as the query's words were found."""
+NEIGHBOURS = 0.35
+"""Share of the better turn right before or after; half of it for the one next to that."""
+SPEAKER = 0.1
+"""Added when the query names who said it."""
+RECENCY = 0.02
+"""Added for what was said just now; halves with every `RECENCY_HALVES`."""
+RECENCY_HALVES = timedelta(days=30)
+
+_COVERING = 10
+_WORD = re.compile(r"\w+", re.UNICODE)
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A piece that may be what was looked for. `words` and `cosine` are None where it was not found that way."""
+
+    piece_id: int
+    item_id: str
+    owner: str
+    number: int
+    thread: str
+    position: int
+    role: str | None
+    speaker: str | None
+    text: str
+    created_at: datetime
+    words: float | None = None
+    cosine: float | None = None
+    score: float = 0.0
+
+
+class Hit(NamedTuple):
+    """A message or passage found. `score` is between 0 and 1; `text` is its best piece.
+
+    `word_rank` and `vector_rank` are its places by words and by meaning alone, from 1; None where not found that way.
+    """
+
+    item_id: str
+    owner: str
+    score: float
+    text: str
+    word_rank: int | None
+    vector_rank: int | None
+
+
+class Scale(NamedTuple):
+    """What the numbers of a search mean.
+
+    `lowest` is the cosine that counts as no likeness. `coverage` is the share of the query's words that the best text
+    holds: where nothing holds more than a word or two of the query, words say little.
+    """
+
+    lowest: float
+    coverage: float
+
+
+def scale(candidates: Sequence[Candidate], query: str, lowest: float) -> Scale:
+    """The scale of a search, from what its words found."""
+    found = sorted((one for one in candidates if one.words is not None), key=lambda one: -(one.words or 0.0))
+    texts = (f"{one.text} {one.speaker or one.role or ''}" for one in found[:_COVERING])
+    return Scale(lowest, words.coverage(query, texts))
+
+
+def rank(
+    candidates: Sequence[Candidate], query: str, scale: Scale, *, is_talk: bool, extras: bool, present: datetime
+) -> list[Hit]:
+    """All candidates as items, best first.
+
+    `is_talk`: positions are turns of a conversation. Without `extras` only words and cosines count.
+    """
+    _score(candidates, scale)
+    items = _items(candidates)
+    scores = {item_id: candidate.score for item_id, candidate in items.items()}
+    if extras and is_talk:
+        named = {word.lower() for word in _WORD.findall(query)}
+        turns = _turns(items)
+        for item_id, candidate in items.items():
+            scores[item_id] += _around(candidate, turns) + _told(candidate, named) + _fresh(candidate, present)
+    top = 1.0 + (NEIGHBOURS * 1.5 + SPEAKER + RECENCY if extras and is_talk else 0.0)
+    by_words, by_meaning = _places(candidates, "words"), _places(candidates, "cosine")
+    order = sorted(items.values(), key=lambda found: (-scores[found.item_id], -found.created_at.timestamp()))
+    return [
+        Hit(
+            found.item_id,
+            found.owner,
+            round(min(1.0, max(0.0, scores[found.item_id] / top)), 6),
+            found.text,
+            by_words.get(found.item_id),
+            by_meaning.get(found.item_id),
+        )
+        for found in order
+    ]
+
+
+def best(candidates: Sequence[Candidate], scale: Scale) -> list[Candidate]:
+    """The candidates by words and cosine alone, best first."""
+    _score(candidates, scale)
+    return sorted(candidates, key=lambda found: -found.score)
+
+
+def _score(candidates: Sequence[Candidate], scale: Scale) -> None:
+    most = max((found.words for found in candidates if found.words is not None), default=0.0)
+    highest = max((found.cosine for found in candidates if found.cosine is not None), default=None)
+    span = max(1e-6, highest - scale.lowest) if highest is not None else None
+    share = (1 - MEANING) * scale.coverage
+    for found in candidates:
+        by_words = (found.words or 0.0) / most if most > 0 else 0.0
+        if span is None or found.cosine is None:
+            # Without a vector, or still waiting for it, the words stand for the meaning, too.
+            found.score = by_words
+        else:
+            likeness = max(0.0, found.cosine - scale.lowest) / span
+            found.score = (MEANING * likeness + share * by_words) / (MEANING + share)
+
+
+def _items(candidates: Sequence[Candidate]) -> dict[str, Candidate]:
+    """The best piece of each item."""
+    best: dict[str, Candidate] = {}
+    for found in candidates:
+        known = best.get(found.item_id)
+        if known is None or found.score > known.score:
+            best[found.item_id] = found
+    return best
+
+
+def _turns(best: Mapping[str, Candidate]) -> dict[tuple[str, int], float]:
+    return {(found.thread, found.position): found.score for found in best.values()}
+
+
+def _around(found: Candidate, turns: Mapping[tuple[str, int], float]) -> float:
+    def likeness(distance: int) -> float:
+        beside = (turns.get((found.thread, found.position + step), 0.0) for step in (-distance, distance))
+        return max(0.0, *beside)
+
+    return NEIGHBOURS * (likeness(1) + likeness(2) / 2)
+
+
+def _told(found: Candidate, named: set[str]) -> float:
+    who = {word.lower() for word in _WORD.findall(found.speaker or found.role or "")}
+    return SPEAKER if who & named else 0.0
+
+
+def _fresh(found: Candidate, present: datetime) -> float:
+    age = max(0.0, (present - found.created_at) / RECENCY_HALVES)
+    return RECENCY * math.exp2(-min(age, 60.0))
+
+
+def _places(candidates: Sequence[Candidate], name: str) -> dict[str, int]:
+    """Items in the order of one of the two numbers: their places, from 1."""
+    found = [(getattr(candidate, name), candidate.item_id) for candidate in candidates]
+    ordered = sorted(((value, item) for value, item in found if value is not None), key=lambda pair: -pair[0])
+    return {item: place for place, item in enumerate(dict.fromkeys(item for _, item in ordered), start=1)}

@@ -1,0 +1,92 @@
+"""Calls of tools written in code that an agent makes: with its secrets, and its state where the tool wants it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from pydantic_core import to_json
+from sqlalchemy import Connection
+
+from letta.errors import InvalidRequest, ToolFailed
+from letta.schemas.agents import AgentState
+from letta.schemas.messages import ToolCallPart, ToolReturnPart
+from letta.schemas.tools import Tool, ToolExecutionResult, ToolType
+from letta.store import agents, conversations
+from letta.store.blocks import Author
+from letta.store.database import Database
+from letta.store.vault import Vault
+from letta.tools.builtin import BY_NAME
+from letta.tools.context import Errand, ToolContext, ToolResult
+from letta.tools.custom import CustomTools, ToolEnvironment, mentions
+from letta.tools.toolbox import Toolbox, checked
+
+RUN_CODE = "run_code"
+
+
+class CodeCalls:
+    """Carries out errands: tools made from source, and the built-in `run_code`."""
+
+    def __init__(self, database: Database, vault: Vault, custom: CustomTools) -> None:
+        self._database = database
+        self._vault = vault
+        self._custom = custom
+
+    async def run(self, errand: Errand) -> ToolResult:
+        """Raises letta.errors.ToolFailed for a call that makes no sense."""
+        tool = errand.tool
+        if tool.tool_type == ToolType.CUSTOM:
+            environment = await self.environment(errand.agent, tool.source_code or "")
+            return await self._custom.run(tool, errand.arguments, environment)
+        if tool.name == RUN_CODE:
+            given = checked(errand.arguments, BY_NAME[RUN_CODE].schema["parameters"])
+            environment = await self.environment(errand.agent, "")
+            return await self._custom.run_code(given["language"], given["code"], environment)
+        raise ToolFailed(f"{tool.name} is a {tool.tool_type} tool, which this server cannot run.")
+
+    async def answer(self, agent: AgentState, tool: Tool, arguments: dict[str, Any]) -> ToolExecutionResult:
+        """What comes of calling an agent's tool outside of a conversation.
+
+        Raises:
+            letta.errors.InvalidRequest: the tool is of a kind that only works inside of one.
+        """
+        if tool.tool_type == ToolType.CUSTOM:
+            environment = await self.environment(agent, tool.source_code or "")
+            done = await self._custom.execute(tool, arguments, environment)
+            value = done.value if done.ok else done.text
+            return _execution(done.ok, value, done.stdout, done.stderr, done.fingerprint or None)
+        if tool.name == RUN_CODE:
+            try:
+                made = await self.run(Errand(tool, arguments, agent, "", "", "", ""))
+            except ToolFailed as error:
+                made = ToolResult(f"Error: {error.message}", ok=False)
+            return _execution(made.ok, made.text, made.stdout, made.stderr)
+        if tool.tool_type.startswith("letta_") and (known := BY_NAME.get(str(tool.name))) and known.function:
+            part = await self._database.write(_in_transaction, agent, tool, arguments)
+            return _execution(part.status == "success", part.content, (), ())
+        raise InvalidRequest(f"{tool.name} is a {tool.tool_type} tool, which can be called in a conversation only")
+
+    async def environment(self, agent: AgentState, source: str) -> ToolEnvironment:
+        """What a tool with this source may know of an agent."""
+        locked = await self._database.read(agents.secrets, agent.id)
+        state = orjson.loads(to_json(agent, by_alias=True)) if mentions(source, "agent_state") else None
+        return ToolEnvironment(agent.id, state, self._vault.open(locked), agent.project_id)
+
+
+def _execution(
+    ok: bool, value: Any, stdout: Sequence[str], stderr: Sequence[str], fingerprint: str | None = None
+) -> ToolExecutionResult:
+    return ToolExecutionResult(
+        status="success" if ok else "error",
+        func_return=value,
+        stdout=list(stdout),
+        stderr=list(stderr),
+        sandbox_config_fingerprint=fingerprint,
+    )
+
+
+def _in_transaction(connection: Connection, agent: AgentState, tool: Tool, arguments: dict[str, Any]) -> ToolReturnPart:
+    """Call a built-in tool that works on the database."""
+    thread = conversations.thread(connection, agent.id)
+    context = ToolContext(connection, agent.id, thread.id, agent.timezone or "UTC", Author("agent", agent.id))
+    part = ToolCallPart(id="call", name=str(tool.name), arguments=orjson.dumps(arguments).decode())
+    return Toolbox([tool]).call(context, part, [str(tool.name)], {})
