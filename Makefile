@@ -26,7 +26,7 @@ run: setup  ## Start the server on http://localhost:8283 (ARGS="--port 9000")
 	$(BIN)/letta server $(ARGS)
 
 test: setup  ## Run the tests (ARGS="tests/api -k blocks")
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
 check: setup  ## Formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -30,6 +30,7 @@ DISTRIBUTIONS = {
 LAZY_LOADERS = {
     "letta": "the official client takes most of a second to import, and the server does not need it",
     "letta.models.registry": "providers are loaded when the first of their handles is used",
+    "letta.models.minilm.engine": "onnxruntime is an extra, and takes a third of a second to import",
     "letta.models.pydantic_ai.kinds": "provider libraries are large, and some are optional",
     "letta.store.database": "Alembic is needed on the first start and after an upgrade only",
     "letta.tools.mcp.loader": "the MCP library takes most of a second, and many servers never meet an MCP server",

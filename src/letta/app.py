@@ -55,7 +55,8 @@ from letta.runtime.talk import Talk
 from letta.schemas.tools import ToolType
 from letta.settings import Settings
 from letta.store import group_talk
-from letta.store.database import Database, SQLiteDatabase, open_database
+from letta.store.access import Database
+from letta.store.database import SQLiteDatabase, open_database
 from letta.store.lock import lock_database
 from letta.store.vault import open_vault
 from letta.tools import builtin
@@ -121,7 +122,7 @@ async def open_server(
         vault = await asyncio.to_thread(open_vault, settings.data_dir, passphrase)
         found, hints = from_environment(environment)
         for hint in hints:
-            log.info("%s", hint)
+            log.debug("%s", hint)
         registry = Registry(
             found,
             scripted=scripted or ScriptedModel(latency=settings.scripted_latency, record=0),

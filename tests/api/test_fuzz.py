@@ -37,7 +37,12 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 def _leads_outside(method: str, path: str) -> bool:
     """If a made-up request would reach for a made-up address, program or package. Their own tests have real ones."""
-    return "mcp" in path or path == "/v1/tools/run" or (path.startswith("/v1/providers") and method != "GET")
+    return (
+        "mcp" in path
+        or "composio" in path
+        or path == "/v1/tools/run"
+        or (path.startswith("/v1/providers") and method != "GET")
+    )
 
 
 OPERATIONS = sorted(

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from letta.models.minilm import DIMENSION, MiniLM, load, weights
+from letta.models.minilm.network import Network
+from letta.models.minilm.onnx_network import OnnxNetwork
 from letta.models.minilm.wordpiece import WordPiece
 
 HERE = Path(__file__).parent
@@ -37,9 +39,18 @@ def references() -> list[tuple[str, list[float]]]:
     return found
 
 
-def test_vectors_are_those_of_the_published_model() -> None:
+@pytest.fixture(params=["numpy", "onnxruntime"])
+def network(request: pytest.FixtureRequest) -> Network | OnnxNetwork:
+    tensors = weights.tensors(folder())
+    if request.param == "numpy":
+        return Network(tensors)
+    return OnnxNetwork(tensors, pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed"))
+
+
+def test_vectors_are_those_of_the_published_model(network: Network | OnnxNetwork) -> None:
+    words = WordPiece(weights.vocabulary(folder()))
     texts, expected = zip(*references(), strict=True)
-    made = model().compute(texts)
+    made = network.embed([words.encode(text, 256) for text in texts])
     cosines = np.einsum("ij,ij->i", made, np.array(expected, np.float32))
     assert made.shape == (len(texts), DIMENSION)
     assert cosines.min() >= 0.99999

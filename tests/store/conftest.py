@@ -15,7 +15,8 @@ from types import ModuleType
 import pytest
 from sqlalchemy import Connection
 
-from letta.store.database import Database, open_database
+from letta.store.access import Database
+from letta.store.database import open_database
 from letta.store.tables import metadata
 
 

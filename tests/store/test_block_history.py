@@ -12,8 +12,8 @@ from tests.store.seeds import a_block, an_agent
 from letta.errors import Conflict, InvalidValue, NotFound
 from letta.schemas.blocks import BlockDiff
 from letta.store import block_history, blocks
+from letta.store.access import Database
 from letta.store.blocks import Author
-from letta.store.database import Database
 
 Action = tuple[str, Any]
 ACTIONS: st.SearchStrategy[list[Action]] = st.lists(

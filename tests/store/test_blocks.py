@@ -10,8 +10,8 @@ from letta.errors import Conflict, NotFound
 from letta.schemas.blocks import Block
 from letta.schemas.identities import CreateIdentity
 from letta.store import agents, blocks, identities
+from letta.store.access import Database
 from letta.store.blocks import BlockFilter
-from letta.store.database import Database
 
 
 def named(connection: Connection, wanted: BlockFilter) -> list[str | None]:

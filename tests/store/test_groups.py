@@ -8,7 +8,7 @@ from tests.store.seeds import a_block, a_message, a_run, an_agent, at
 from letta.schemas.groups import CreateGroup, Group
 from letta.schemas.messages import Role
 from letta.store import agents, blocks, group_talk, groups, messages, sleeptime
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.group_talk import KEPT
 from letta.store.groups import GroupFilter
 

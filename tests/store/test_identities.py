@@ -10,7 +10,7 @@ from tests.store.seeds import a_block, an_agent
 from letta.errors import Conflict, NotFound
 from letta.schemas.identities import CreateIdentity, Identity, IdentityProperty, UpsertIdentity
 from letta.store import agents, blocks, identities
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.identities import IdentityFilter
 
 EMAIL = IdentityProperty(key="email", value="ada@example.test", type="string")

@@ -9,7 +9,7 @@ from letta.errors import Conflict, NotFound
 from letta.schemas.common import new_id
 from letta.schemas.mcp_servers import McpRefresh, McpTool, McpToolHealth
 from letta.store import mcp_servers, tools
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.mcp_servers import StoredServer
 from letta.tools.mcp import listing
 from letta.tools.mcp.judge import Judged

@@ -6,7 +6,7 @@ from letta.errors import Conflict, NotFound
 from letta.schemas.llm_config import ProviderCategory
 from letta.schemas.providers import Provider, ProviderType
 from letta.store import providers
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.providers import StoredProvider
 
 MINE = {"name": "mine", "provider_type": "openai", "base_url": "http://localhost:1/v1", "secrets": b"locked"}

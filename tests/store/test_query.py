@@ -11,7 +11,7 @@ from tests.store.seeds import a_run, an_agent, at
 
 from letta.errors import InvalidValue, NotFound
 from letta.schemas.common import new_id
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.query import Order, like, rows
 from letta.store.tables import agents, runs
 

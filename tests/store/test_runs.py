@@ -12,7 +12,7 @@ from letta.schemas.messages import Role, ToolCallPart
 from letta.schemas.run_metrics import RunMetrics
 from letta.schemas.runs import CompletionTokensDetails, PromptTokensDetails, RunUsage
 from letta.store import run_metrics, runs, tools
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.runs import RunFilter
 
 

@@ -9,7 +9,7 @@ from tests.store.seeds import START, a_run, a_step, an_agent, at
 from letta.errors import NotFound
 from letta.schemas.steps import Step, StepMetrics
 from letta.store import steps, traces
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.steps import StepFilter
 
 

@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 from tests.store.seeds import an_agent
 
 from letta.store import agents, tags
-from letta.store.database import Database
+from letta.store.access import Database
 
 
 async def tagged(database: Database, *lists: list[str]) -> None:

@@ -9,7 +9,7 @@ from tests.store.seeds import an_agent
 from letta.errors import Conflict, NotFound
 from letta.schemas.tools import Tool
 from letta.store import agents, tool_search, tools
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.tools import ToolFilter
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, func, select
 from tests.store.seeds import a_run, an_agent, at
 
 from letta.store import traces
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.tables import traces as rows
 from letta.store.traces import Kept
 

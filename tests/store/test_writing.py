@@ -10,7 +10,7 @@ from tests.store.seeds import a_block
 from letta.errors import NotFound
 from letta.schemas.blocks import Block
 from letta.store import blocks
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.tables import blocks as rows
 
 

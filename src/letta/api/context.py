@@ -19,7 +19,7 @@ from letta.runtime.groups import Groups
 from letta.runtime.runner import Runner
 from letta.schemas.common import Prefix, id_pattern
 from letta.settings import Settings
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.lock import FileLock
 from letta.store.vault import Vault
 from letta.tools.code import CodeCalls

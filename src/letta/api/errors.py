@@ -56,7 +56,9 @@ def _problem(problem: dict[str, Any]) -> str:
         return f"body: not JSON: {problem['ctx']['error']}, at character {problem['loc'][-1]}"
     if problem["loc"] == ("body",) and problem["type"] == "missing":
         return "body: missing; send JSON with the header Content-Type: application/json"
-    where = ".".join(str(step) for step in problem["loc"] if step not in ("body", "query", "path"))
+    # The first step says which part of the request; a field may have the same name.
+    place, *steps = problem["loc"]
+    where = ".".join(map(str, steps if place in ("body", "query", "path") else problem["loc"]))
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{where}: {message}" if where else message
 

@@ -91,8 +91,10 @@ def _complete(document: dict[str, Any]) -> None:
 def _possible(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:
     """The errors an operation may answer, as far as its form tells."""
     names = {parameter["name"] for parameter in operation.get("parameters", ())}
+    if operation.get("tags") != ["health"]:
+        yield "400"
     if names or "requestBody" in operation:
-        yield from ("400", "422")
+        yield "422"
     if "{" in path or "after" in names or "requestBody" in operation:
         yield "404"
     if method != "get":

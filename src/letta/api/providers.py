@@ -20,7 +20,7 @@ from letta.models.registry import KINDS, Registry
 from letta.schemas.llm_config import ProviderCategory
 from letta.schemas.providers import CheckProvider, CreateProvider, Provider, ProviderType, UpdateProvider
 from letta.store import providers
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.providers import StoredProvider
 from letta.store.vault import Vault
 

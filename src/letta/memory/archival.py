@@ -11,7 +11,7 @@ from letta.errors import NotFound
 from letta.memory.recall import Recall
 from letta.schemas.passages import CreatePassage, Passage
 from letta.store import archives, passages, search
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.pieces import PASSAGE
 from letta.store.search import Hit, Mode, TagMatch, Wanted
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from letta.errors import LettaError, ModelBadRequest, StoreUnavailable
 from letta.models.embeddings import Embedder, Embeddings
 from letta.store import embedding_jobs
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.embedding_jobs import Job
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from letta.errors import InvalidValue, LettaError
 from letta.models.embeddings import Embeddings
 from letta.store import search
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.query import now
 from letta.store.search import Found, Wanted
 from letta.store.vectors import Matrices, Vector

@@ -13,9 +13,9 @@ from letta.memory.compaction import clamp_returns
 from letta.schemas.agents import AgentState
 from letta.schemas.messages import Message, Role, TextPart
 from letta.store import agents, messages
+from letta.store.access import Database
 from letta.store.agents import Snapshot
 from letta.store.conversations import Thread
-from letta.store.database import Database
 from letta.store.runs import Versions
 from letta.store.traces import Kept
 

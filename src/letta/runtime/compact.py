@@ -27,8 +27,8 @@ from letta.schemas.common import new_id
 from letta.schemas.compaction import CompactionMode, CompactionSettings
 from letta.schemas.messages import Message, Role, TextPart
 from letta.store import conversations, messages, runs
+from letta.store.access import Database
 from letta.store.conversations import Thread
-from letta.store.database import Database
 from letta.store.query import now
 from letta.store.runs import Versions
 

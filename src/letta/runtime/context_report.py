@@ -16,7 +16,7 @@ from letta.runtime.request import prompt_facts
 from letta.schemas.agents import ContextWindowOverview
 from letta.schemas.messages import Message, Role
 from letta.store import agents, messages, passages
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.runs import Versions
 
 

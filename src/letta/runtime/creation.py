@@ -23,7 +23,7 @@ from letta.schemas.sends import MessageInput
 from letta.schemas.tool_rules import ContinueToolRule, RequiresApprovalToolRule, TerminalToolRule, ToolRule
 from letta.schemas.tools import Tool
 from letta.store import agents, blocks, conversations, identities, messages, pieces, search, tools
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.query import now
 from letta.store.tables import agents as agent_rows
 from letta.store.vault import Vault

@@ -21,7 +21,7 @@ from letta.schemas.groups import Group, ManagerType
 from letta.schemas.runs import RunStatus, StopReason
 from letta.schemas.sends import MessageInput, SendRequest
 from letta.store import group_talk, groups
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.group_talk import Line
 
 DONE = "DONE!"

@@ -19,7 +19,7 @@ from letta.runtime.talk import Talk
 from letta.schemas.groups import Group, ManagerType
 from letta.schemas.sends import MessageInput, SendRequest
 from letta.store import group_talk, groups
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.tools import builtin
 from letta.tools.context import Errand, ToolResult
 from letta.tools.toolbox import checked

@@ -39,7 +39,7 @@ from letta.schemas.messages import Message, Role, ToolCallPart
 from letta.schemas.runs import StopReason
 from letta.schemas.sends import SendRequest
 from letta.schemas.tools import Tool
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.query import now
 from letta.store.runs import Versions, Work
 from letta.tools.context import Errand, ErrandRunner

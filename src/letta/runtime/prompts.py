@@ -4,7 +4,7 @@ from letta.memory.prompt import compile_prompt
 from letta.memory.window import Window
 from letta.runtime.request import prompt_facts
 from letta.store import agents
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.runs import Versions
 
 

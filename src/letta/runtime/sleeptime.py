@@ -18,7 +18,7 @@ from letta.schemas.messages import ImagePart, Message, Role
 from letta.schemas.runs import RunStatus
 from letta.schemas.sends import MessageInput, SendRequest
 from letta.store import agents, sleeptime
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.runs import Work
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from letta.schemas.agents import AgentState
 from letta.schemas.messages import Role
 from letta.schemas.sends import MessageInput, SendRequest
 from letta.store import agents
+from letta.store.access import Database
 from letta.store.agents import AgentFilter
-from letta.store.database import Database
 from letta.tools.builtin import BY_NAME
 from letta.tools.context import Errand, ToolResult
 from letta.tools.toolbox import checked

@@ -8,7 +8,6 @@ does.
 import asyncio
 import importlib
 import logging
-import random
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -16,19 +15,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from letta.errors import InvalidRequest, StoreUnavailable
-
-P = ParamSpec("P")
-T = TypeVar("T")
-StoreFunction = Callable[Concatenate[Connection, P], T]
+from letta.errors import InvalidRequest
+from letta.store.access import Database, P, StoreFunction, T, unavailable
 
 log = logging.getLogger(__name__)
 
@@ -37,35 +32,6 @@ REVISION = "0001"
 
 _RETRIES = 5
 _MOST_TOGETHER = 64
-
-
-class Database:
-    """Runs store functions. Made by `await open_database(url)`; safe for any number of tasks at once."""
-
-    dialect: str
-
-    async def read(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function that only reads.
-
-        Raises:
-            letta.errors.StoreUnavailable: when the database does not answer.
-        """
-        raise NotImplementedError
-
-    async def write(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function in one transaction: committed when it returns, rolled back when it raises.
-
-        On PostgreSQL a transaction that lost a deadlock or a serialisation race is run again, so the function must not
-        have effects outside the database.
-
-        Raises:
-            letta.errors.StoreUnavailable: when the database does not answer.
-        """
-        raise NotImplementedError
-
-    async def close(self) -> None:
-        """Close every connection."""
-        raise NotImplementedError
 
 
 class SQLiteDatabase(Database):
@@ -103,7 +69,7 @@ class SQLiteDatabase(Database):
                 outcomes = [_outcome(connection, job, alone=len(jobs) == 1) for job in jobs]
         except Exception as error:
             # Nothing was written, and whoever waits must know.
-            failure = _unavailable(error) if isinstance(error, OperationalError | InterfaceError) else error
+            failure = unavailable(error) if isinstance(error, OperationalError | InterfaceError) else error
             for job in jobs:
                 job.done.set_exception(failure)
             return
@@ -119,7 +85,7 @@ class SQLiteDatabase(Database):
             with engine.begin() as connection:
                 return function(connection, *args, **kwargs)
         except (OperationalError, InterfaceError) as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     async def close(self) -> None:
         self._read_threads.shutdown(wait=True)
@@ -158,45 +124,6 @@ def _outcome(connection: Connection, job: _Job, *, alone: bool) -> tuple[Any, Ex
         savepoint.rollback()
         return None, error
     return result, None
-
-
-class PostgresDatabase(Database):
-    """A pool of asyncpg connections, shared with any number of other replicas."""
-
-    dialect = "postgresql"
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
-
-    async def read(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            async with self._autocommit.connect() as connection:
-                return await connection.run_sync(function, *args, **kwargs)
-        except (OperationalError, InterfaceError, OSError) as error:
-            raise _unavailable(error) from error
-
-    async def write(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        for attempt in range(_RETRIES):
-            try:
-                async with self._engine.begin() as connection:
-                    return await connection.run_sync(function, *args, **kwargs)
-            except (OperationalError, InterfaceError, OSError) as error:
-                raise _unavailable(error) from error
-            except DBAPIError as error:
-                # 40001 serialization_failure, 40P01 deadlock_detected
-                if getattr(error.orig, "sqlstate", "") not in ("40001", "40P01") or attempt == _RETRIES - 1:
-                    raise
-            await asyncio.sleep(random.uniform(0.005, 0.02) * 2**attempt)  # noqa: S311 - jitter, not a secret
-        raise AssertionError("unreachable: the last attempt returns or raises")
-
-    async def close(self) -> None:
-        await self._engine.dispose()
-
-
-def _unavailable(error: BaseException) -> StoreUnavailable:
-    log.error("database error: %s", error)
-    return StoreUnavailable("The database does not answer; see the server's log. The request can be repeated.")
 
 
 def _sqlite_engine(url: URL, synchronous: str, begin: str, **options: Any) -> Engine:
@@ -255,9 +182,8 @@ async def open_database(url: str, *, synchronous: str = "FULL", pool: int = 10) 
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         database: Database = SQLiteDatabase(parsed, synchronous=synchronous, readers=min(pool, 4))
     else:
-        # Behind PgBouncer in transaction mode, put `?prepared_statement_cache_size=0` into the URL.
-        engine = create_async_engine(parsed, pool_size=pool, max_overflow=pool, pool_pre_ping=True)
-        database = PostgresDatabase(engine)
+        # SQLAlchemy's asyncio half brings its ORM along, which a server on SQLite need not wait for.
+        database = importlib.import_module("letta.store.postgres").connect(parsed, pool)
     try:
         revision = await database.read(_revision)
         if revision != REVISION:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from sqlalchemy import URL, Connection, func, inspect, select, text
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from letta.store.database import REVISION, Database, PostgresDatabase, SQLiteDatabase, parse_url
+from letta.store.access import Database
+from letta.store.database import REVISION, SQLiteDatabase, parse_url
+from letta.store.postgres import connect
 from letta.store.providers import StoredProvider
 from letta.store.providers import list_all as list_providers
 from letta.store.runs import OPEN
@@ -58,7 +59,7 @@ async def look(url: str) -> State | None:
             return None
         database: Database = SQLiteDatabase(parsed, synchronous="FULL", readers=1)
     else:
-        database = PostgresDatabase(create_async_engine(parsed, pool_size=1))
+        database = connect(parsed, 1)
     try:
         return await database.read(_state)
     except DatabaseError as error:

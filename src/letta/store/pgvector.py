@@ -17,7 +17,6 @@ from sqlalchemy import (
     cast,
     column,
     func,
-    inspect,
     literal_column,
     select,
     text,
@@ -26,6 +25,9 @@ from sqlalchemy import (
 from letta.store.tables import pieces, vectors
 
 _used: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
+_COLUMN = text(
+    "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('vectors') AND attname = 'embedding' AND NOT attisdropped"
+)
 _INSERT = text(
     "INSERT INTO vectors (piece_id, owner, model, embedding) VALUES (:piece_id, :owner, :model, CAST(:data AS vector))"
 ).bindparams(bindparam("data", type_=ARRAY(REAL)))
@@ -36,8 +38,7 @@ def is_used(connection: Connection) -> bool:
     if connection.dialect.name != "postgresql":
         return False
     if connection.engine not in _used:
-        names = {found["name"] for found in inspect(connection).get_columns("vectors")}
-        _used[connection.engine] = "embedding" in names
+        _used[connection.engine] = connection.execute(_COLUMN).first() is not None
     return _used[connection.engine]
 
 

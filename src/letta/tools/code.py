@@ -12,8 +12,8 @@ from letta.schemas.agents import AgentState
 from letta.schemas.messages import ToolCallPart, ToolReturnPart
 from letta.schemas.tools import Tool, ToolExecutionResult, ToolType
 from letta.store import agents, conversations
+from letta.store.access import Database
 from letta.store.blocks import Author
-from letta.store.database import Database
 from letta.store.vault import Vault
 from letta.tools.builtin import BY_NAME
 from letta.tools.context import Errand, ToolContext, ToolResult

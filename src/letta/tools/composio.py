@@ -16,7 +16,7 @@ from letta.errors import InvalidRequest, LettaError, NotFound, ToolFailed
 from letta.schemas.common import storable
 from letta.schemas.tools import Tool, ToolType
 from letta.store import agents
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.vault import Vault
 from letta.tools.context import Errand, ToolResult
 from letta.tools.fetch_webpage import read_within

@@ -15,7 +15,7 @@ from letta.memory.archival import Question
 from letta.memory.recall import Recall, moment
 from letta.schemas.messages import Message
 from letta.store import messages, search
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.pieces import MESSAGE
 from letta.store.query import now
 from letta.store.search import Wanted

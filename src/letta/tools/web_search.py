@@ -18,7 +18,7 @@ import orjson
 
 from letta.errors import ToolFailed
 from letta.store import agents
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.vault import Vault
 from letta.tools.builtin import BY_NAME
 from letta.tools.context import Errand, ToolResult

@@ -1,6 +1,8 @@
 """The local embedding model as one object: texts in, unit vectors out, in a thread of its own."""
 
 import asyncio
+import importlib
+import importlib.util
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from letta.models.minilm import blas, weights
 from letta.models.minilm.network import WIDTH, Network
+from letta.models.minilm.onnx_network import OnnxNetwork
 from letta.models.minilm.wordpiece import WordPiece
 
 HANDLE = "letta/all-MiniLM-L6-v2"
@@ -32,7 +35,7 @@ class MiniLM:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._loading = threading.Lock()
-        self._model: tuple[WordPiece, Network] | None = None
+        self._model: tuple[WordPiece, Network | OnnxNetwork] | None = None
         # Queries have a thread of their own, so that they do not wait for a batch of documents.
         self._documents = ThreadPoolExecutor(1, thread_name_prefix="letta-embed")
         self._queries = ThreadPoolExecutor(1, thread_name_prefix="letta-embed-query")
@@ -59,16 +62,22 @@ class MiniLM:
             start = end
         return result
 
-    def _loaded(self) -> tuple[WordPiece, Network]:
+    def _loaded(self) -> tuple[WordPiece, Network | OnnxNetwork]:
         with self._loading:
             if self._model is None:
                 blas.use_one_thread()
-                words = WordPiece(weights.vocabulary(self._folder))
-                self._model = words, Network(weights.tensors(self._folder))
+                self._model = WordPiece(weights.vocabulary(self._folder)), _network(weights.tensors(self._folder))
             return self._model
 
     async def aclose(self) -> None:
         """Nothing to close: the model is shared by all servers of the process."""
+
+
+def _network(tensors: dict[str, NDArray[np.float32]]) -> Network | OnnxNetwork:
+    """The forward pass: on onnxruntime where that is installed, else on numpy."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return Network(tensors)
+    return OnnxNetwork(tensors, importlib.import_module("onnxruntime"))
 
 
 @lru_cache(maxsize=4)

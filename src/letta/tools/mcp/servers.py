@@ -14,7 +14,7 @@ from letta.errors import InvalidRequest, LettaError, McpFailed, McpSignInNeeded,
 from letta.schemas.common import new_id
 from letta.schemas.mcp_servers import McpHealth, McpRefresh, McpTool
 from letta.store import agents, mcp_servers
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.mcp_servers import StoredServer
 from letta.store.vault import Vault
 from letta.tools.context import Errand, ToolResult

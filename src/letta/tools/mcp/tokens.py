@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 
 from letta.store import mcp_servers
-from letta.store.database import Database
+from letta.store.access import Database
 from letta.store.vault import Vault
 from letta.tools.outbound import guarded_client
 

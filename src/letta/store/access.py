@@ -1,0 +1,50 @@
+"""What a database is to the rest of the server: a place where store functions run."""
+
+import logging
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+
+from letta.errors import StoreUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+StoreFunction = Callable[Concatenate[Connection, P], T]
+
+log = logging.getLogger(__name__)
+
+
+class Database:
+    """Runs store functions. Made by `await open_database(url)`; safe for any number of tasks at once."""
+
+    dialect: str
+
+    async def read(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function that only reads.
+
+        Raises:
+            letta.errors.StoreUnavailable: when the database does not answer.
+        """
+        raise NotImplementedError
+
+    async def write(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in one transaction: committed when it returns, rolled back when it raises.
+
+        On PostgreSQL a transaction that lost a deadlock or a serialisation race is run again, so the function must not
+        have effects outside the database.
+
+        Raises:
+            letta.errors.StoreUnavailable: when the database does not answer.
+        """
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Close every connection."""
+        raise NotImplementedError
+
+
+def unavailable(error: BaseException) -> StoreUnavailable:
+    """A failure of the database as the error to answer with; what it was is logged."""
+    log.error("database error: %s", error)
+    return StoreUnavailable("The database does not answer; see the server's log. The request can be repeated.")
