@@ -53,7 +53,7 @@ from letta.runtime.runner import Runner
 from letta.runtime.sleeptime import Sleeptime
 from letta.runtime.talk import Talk
 from letta.schemas.tools import ToolType
-from letta.settings import Settings
+from letta.settings import Settings, is_loopback
 from letta.store import group_talk
 from letta.store.access import Database
 from letta.store.database import SQLiteDatabase, open_database
@@ -265,10 +265,13 @@ def create_app(
     return app
 
 
-def behind_gateway(app: FastAPI, settings: Settings) -> App:
-    """The application as it is served: with the password and the older path forms in front."""
+def behind_gateway(app: FastAPI, settings: Settings, *, listening: bool = False) -> App:
+    """The application as it is served: with the password and the older path forms in front.
+
+    `listening` says that it is reached over the network and not in process.
+    """
     password = settings.server_password.get_secret_value() if settings.server_password else None
-    return Gateway(app, password)
+    return Gateway(app, password, own_names_only=listening and password is None and is_loopback(settings.host))
 
 
 def _door(app: FastAPI, settings: Settings) -> Door:

@@ -47,7 +47,8 @@ class Settings(BaseSettings):
     database_pool: int = Field(default=10, ge=1, le=200)
     """PostgreSQL connections, or SQLite reader threads (at most 4 of those)."""
     server_password: SecretStr | None = None
-    """The password clients send as `Authorization: Bearer`. None: everybody who reaches the port is trusted."""
+    """The password clients send as `Authorization: Bearer`. None: everybody who reaches the port is trusted, and on a
+    loopback address the server answers to localhost and IP addresses only, so that no website can pose as it."""
     insecure: bool = False
     """Listen on a public address without a password."""
     cors_origins: list[str] = ["http://localhost:8283", "http://localhost:5173", "http://localhost:3000"]

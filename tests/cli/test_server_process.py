@@ -182,3 +182,20 @@ def test_the_version_is_printed(tmp_path: Path) -> None:
     shown = Process(["--version"], surroundings(tmp_path))
     assert shown.until("letta ").count(".") == 2
     assert shown.end() == 0
+
+
+def test_website_that_points_its_name_at_this_machine_is_refused(tmp_path: Path) -> None:
+    with server(tmp_path) as (url, _):
+        port = url.rpartition(":")[2]
+        answers = {
+            host: httpx.get(f"{url}/v1/agents/", headers={"Host": host}).status_code
+            for host in (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}", f"evil.example:{port}")
+        }
+    assert list(answers.values()) == [200, 200, 200, 403]
+
+
+def test_password_makes_every_name_good(tmp_path: Path) -> None:
+    with server(tmp_path, LETTA_SERVER_PASSWORD="secret") as (url, _):
+        headers = {"Host": "agents.example", "Authorization": "Bearer secret"}
+        answer = httpx.get(f"{url}/v1/agents/", headers=headers)
+    assert answer.status_code == 200

@@ -4,6 +4,7 @@ A plain ASGI layer, because it must not get between a stream and its reader.
 """
 
 import hmac
+import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -24,10 +25,14 @@ class Gateway:
 
     `/v1/agents/` is `/v1/agents`, and everything under `/latest` is under `/v1`: both are answered directly, because a
     redirect would lose the body of a POST with some clients.
+
+    With `own_names_only`, a request must call the server by a name of this machine or an IP address. That is for a
+    server without a password: a website could point its own name at this machine, for a visitor's browser to call.
     """
 
-    def __init__(self, app: App, password: str | None) -> None:
+    def __init__(self, app: App, password: str | None, *, own_names_only: bool = False) -> None:
         self._app = app
+        self._own_names_only = own_names_only
         self._password = password.encode() if password else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,6 +44,12 @@ class Gateway:
             scope["raw_path"] = scope["path"].encode()
             if b"%00" in scope.get("query_string", b"") or "\x00" in path:
                 await JSONResponse({"detail": "the address holds a NUL character (%00)"}, 422)(scope, receive, send)
+                return
+            if self._own_names_only and not _is_own_name(scope):
+                detail = (
+                    "this server has no password and answers to localhost and IP addresses only: see docs/settings.md"
+                )
+                await JSONResponse({"detail": detail}, 403)(scope, receive, send)
                 return
             if not self._allowed(scope):
                 await JSONResponse({"detail": "Unauthorized"}, 401)(scope, receive, send)
@@ -57,6 +68,18 @@ class Gateway:
         bearer = headers.get(b"authorization", b"")
         bare = headers.get(b"x-bare-password", b"")
         return _same(bearer, b"bearer ", self._password) or _same(bare, b"password ", self._password)
+
+
+def _is_own_name(scope: Scope) -> bool:
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1").lower()
+    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _same(header: bytes, prefix: bytes, password: bytes) -> bool:

@@ -123,7 +123,7 @@ async def search_passages(parts: Parts, body: PassageSearch) -> Response:
 
 def timezone_of(connection: Connection, agent_id: str) -> ZoneInfo:
     """The agent's timezone. Raises letta.errors.NotFound."""
-    return ZoneInfo(agents.get(connection, agent_id, ()).timezone or "UTC")
+    return ZoneInfo(agents.timezone(connection, agent_id))
 
 
 def _scope(connection: Connection, body: PassageSearch) -> tuple[ZoneInfo, list[str] | None]:

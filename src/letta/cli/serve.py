@@ -76,7 +76,7 @@ def _listen(settings: Settings) -> list[socket.socket]:
 def _run(settings: Settings, sockets: list[socket.socket]) -> None:
     app = create_app(settings, os.environ)
     config = uvicorn.Config(
-        behind_gateway(app, settings),
+        behind_gateway(app, settings, listening=True),
         # Opened and closed here, so that what keeps it from starting is told instead of logged.
         lifespan="off",
         log_config=None,

@@ -85,7 +85,12 @@ def build(
             model=resolved.name,
             handle=resolved.handle,
             system=compile_prompt(agent, prompt_facts(window, request)),
-            messages=[_shown(window, message, style, zone, clamp) for message in (*window.messages, *inputs)],
+            # What a person or client answered stands in the results that follow it.
+            messages=[
+                _shown(window, message, style, zone, clamp)
+                for message in (*window.messages, *inputs)
+                if message.role is not Role.APPROVAL
+            ],
             tools=style.tools(offered, reasons=reasons, answer=answer),
             tool_choice=_choice(permission.required, permission.names),
             parameters=parameters,

@@ -30,6 +30,7 @@ RELATIONS = frozenset(
 _by_id = select(agents).where(agents.c.id == bindparam("agent_id"))
 # Statements of every step and every new agent, built once: building one costs as much as running it.
 _insert = insert(agents)
+_timezone = select(agents.c.timezone).where(agents.c.id == bindparam("agent_id"))
 _note_run = update(agents).where(agents.c.id == bindparam("agent"))
 _forget_tags = delete(agent_tags).where(agent_tags.c.agent_id == bindparam("agent_id"))
 _forget_blocks = delete(agent_blocks).where(agent_blocks.c.agent_id == bindparam("agent_id"))
@@ -111,6 +112,14 @@ def list_page(
 def count(connection: Connection, wanted: AgentFilter | None = None) -> int:
     query = select(func.count()).select_from(agents)
     return int(connection.execute(_filtered(query, wanted or AgentFilter(show_hidden=True))).scalar_one())
+
+
+def timezone(connection: Connection, agent_id: str) -> str:
+    """The agent's timezone, an IANA name. Raises letta.errors.NotFound."""
+    zone: str | None = connection.execute(_timezone, {"agent_id": agent_id}).scalar()
+    if zone is None:
+        raise NotFound(f"agent {agent_id} not found")
+    return zone
 
 
 def any_exists(connection: Connection) -> bool:

@@ -39,16 +39,15 @@ class _InMemory:
         self, connection: Connection, matrices: Matrices, models: Mapping[str, str], queries: Mapping[str, Vector]
     ) -> None:
         self._connection = connection
-        parts = [
+        self._parts = [
             matrices.scores(connection, owner, model, queries[model])
             for owner, model in models.items()
             if model in queries
         ]
-        self._pieces = np.concatenate([np.empty(0, np.int64), *(part.pieces for part in parts)])
-        self._cosines = np.concatenate([np.empty(0, np.float32), *(part.cosines for part in parts)])
 
     def nearest(self, conditions: Conditions, limit: int) -> dict[int, float]:
-        ids, cosines = self._pieces, self._cosines
+        ids = np.concatenate([np.empty(0, np.int64), *(part.pieces for part in self._parts)])
+        cosines = np.concatenate([np.empty(0, np.float32), *(part.cosines for part in self._parts)])
         if conditions:
             allowed = self._connection.execute(select(pieces.c.id).where(*conditions)).scalars().all()
             kept = np.isin(ids, np.array(allowed, np.int64))
@@ -60,8 +59,12 @@ class _InMemory:
         return dict(zip(ids[order].tolist(), cosines[order].tolist(), strict=True))
 
     def of(self, piece_ids: Iterable[int]) -> dict[int, float]:
-        kept = np.isin(self._pieces, np.fromiter(piece_ids, np.int64))
-        return dict(zip(self._pieces[kept].tolist(), self._cosines[kept].tolist(), strict=True))
+        wanted, found = list(piece_ids), dict[int, float]()
+        for part in self._parts:
+            # A place behind the end was added after the comparison.
+            places = ((piece, part.places.get(piece, len(part.cosines))) for piece in wanted)
+            found.update({piece: float(part.cosines[at]) for piece, at in places if at < len(part.cosines)})
+        return found
 
 
 class _InDatabase:

@@ -24,12 +24,16 @@ RECENCY = 0.02
 RECENCY_HALVES = timedelta(days=30)
 
 _COVERING = 10
+_HALVES = RECENCY_HALVES / timedelta(microseconds=1)
 _WORD = re.compile(r"\w+", re.UNICODE)
 
 
 @dataclass(slots=True)
 class Candidate:
-    """A piece that may be what was looked for. `words` and `cosine` are None where it was not found that way."""
+    """A piece that may be what was looked for. `words` and `cosine` are None where it was not found that way.
+
+    `created_at` is in microseconds since 1970, as it is stored.
+    """
 
     piece_id: int
     item_id: str
@@ -40,7 +44,7 @@ class Candidate:
     role: str | None
     speaker: str | None
     text: str
-    created_at: datetime
+    created_at: int
     words: float | None = None
     cosine: float | None = None
     score: float = 0.0
@@ -79,23 +83,28 @@ def scale(candidates: Sequence[Candidate], query: str, lowest: float) -> Scale:
 
 
 def rank(
-    candidates: Sequence[Candidate], query: str, scale: Scale, *, is_talk: bool, extras: bool, present: datetime
+    candidates: Sequence[Candidate],
+    query: str,
+    scale: Scale,
+    *,
+    is_talk: bool,
+    extras: bool,
+    present: datetime,
+    limit: int,
 ) -> list[Hit]:
-    """All candidates as items, best first.
+    """The `limit` best candidates as items, best first.
 
     `is_talk`: positions are turns of a conversation. Without `extras` only words and cosines count.
     """
     _score(candidates, scale)
     items = _items(candidates)
     scores = {item_id: candidate.score for item_id, candidate in items.items()}
+    top = 1.0
     if extras and is_talk:
-        named = {word.lower() for word in _WORD.findall(query)}
-        turns = _turns(items)
-        for item_id, candidate in items.items():
-            scores[item_id] += _around(candidate, turns) + _told(candidate, named) + _fresh(candidate, present)
-    top = 1.0 + (NEIGHBOURS * 1.5 + SPEAKER + RECENCY if extras and is_talk else 0.0)
+        top += NEIGHBOURS * 1.5 + SPEAKER + RECENCY
+        _add_extras(scores, items, query, present)
+    order = sorted(items.values(), key=lambda found: (-scores[found.item_id], -found.created_at))
     by_words, by_meaning = _places(candidates, "words"), _places(candidates, "cosine")
-    order = sorted(items.values(), key=lambda found: (-scores[found.item_id], -found.created_at.timestamp()))
     return [
         Hit(
             found.item_id,
@@ -105,8 +114,22 @@ def rank(
             by_words.get(found.item_id),
             by_meaning.get(found.item_id),
         )
-        for found in order
+        for found in order[:limit]
     ]
+
+
+def _add_extras(scores: dict[str, float], items: Mapping[str, Candidate], query: str, present: datetime) -> None:
+    """Count who said it, when, and what was said around it."""
+    named = {word.lower() for word in _WORD.findall(query)}
+    moment = int(present.timestamp() * 1_000_000)
+    turns = {(found.thread, found.position): found.score for found in items.values()}
+    tellers = {found.speaker or found.role or "" for found in items.values()}
+    named_tellers = {name for name in tellers if named.intersection(map(str.lower, _WORD.findall(name)))}
+    for item_id, found in items.items():
+        age = min(60.0, max(0, moment - found.created_at) / _HALVES)
+        scores[item_id] += _around(found, turns) + RECENCY * math.exp2(-age)
+        if (found.speaker or found.role) in named_tellers:
+            scores[item_id] += SPEAKER
 
 
 def best(candidates: Sequence[Candidate], scale: Scale) -> list[Candidate]:
@@ -140,26 +163,11 @@ def _items(candidates: Sequence[Candidate]) -> dict[str, Candidate]:
     return best
 
 
-def _turns(best: Mapping[str, Candidate]) -> dict[tuple[str, int], float]:
-    return {(found.thread, found.position): found.score for found in best.values()}
-
-
 def _around(found: Candidate, turns: Mapping[tuple[str, int], float]) -> float:
-    def likeness(distance: int) -> float:
-        beside = (turns.get((found.thread, found.position + step), 0.0) for step in (-distance, distance))
-        return max(0.0, *beside)
-
-    return NEIGHBOURS * (likeness(1) + likeness(2) / 2)
-
-
-def _told(found: Candidate, named: set[str]) -> float:
-    who = {word.lower() for word in _WORD.findall(found.speaker or found.role or "")}
-    return SPEAKER if who & named else 0.0
-
-
-def _fresh(found: Candidate, present: datetime) -> float:
-    age = max(0.0, (present - found.created_at) / RECENCY_HALVES)
-    return RECENCY * math.exp2(-min(age, 60.0))
+    thread, position, known = found.thread, found.position, turns.get
+    near = max(known((thread, position - 1), 0.0), known((thread, position + 1), 0.0))
+    far = max(known((thread, position - 2), 0.0), known((thread, position + 2), 0.0))
+    return NEIGHBOURS * (near + far / 2)
 
 
 def _places(candidates: Sequence[Candidate], name: str) -> dict[str, int]:

@@ -10,9 +10,11 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     and_,
+    bindparam,
     column,
     func,
     literal_column,
@@ -20,12 +22,12 @@ from sqlalchemy import (
     select,
     table,
     text,
-    tuple_,
+    type_coerce,
 )
 
 from letta.errors import NotFound
 from letta.store import comparing, ranking, words
-from letta.store.pieces import MESSAGE, add_messages, owner_word, remove_owner, searchable_text
+from letta.store.pieces import MESSAGE, PASSAGE, add_messages, owner_word, remove_owner, searchable_text
 from letta.store.ranking import Candidate, Hit
 from letta.store.tables import agent_archives, agents, archives, conversations, passage_tags, pieces
 from letta.store.vectors import Matrices, Vector
@@ -46,17 +48,30 @@ __all__ = [
 
 Mode = Literal["vector", "fts", "hybrid"]
 TagMatch = Literal["any", "all"]
-WORD_HITS = 200
-"""Pieces taken from the full-text index, and as many by their vectors, before they are ranked together."""
-_AROUND = 24
+LEAST_POOL = 80
+"""Pieces taken from the full-text index, and as many by their vectors, before they are ranked together; or twice as
+many as are wanted."""
+_AROUND = 12
 
 index = add_messages
 forget_agent = remove_owner
 
-_COLUMNS = tuple(
-    pieces.c[name]
-    for name in ("id", "item_id", "owner", "number", "thread", "position", "role", "speaker", "text", "created_at")
+_COLUMNS = (
+    *(pieces.c[name] for name in ("id", "item_id", "owner", "number", "thread", "position", "role", "speaker", "text")),
+    type_coerce(pieces.c.created_at, BigInteger),
 )
+_by_piece = select(*_COLUMNS).where(pieces.c.id.in_(bindparam("ids", expanding=True)))
+_beside = select(*_COLUMNS).where(
+    pieces.c.owner == bindparam("owner"),
+    pieces.c.thread == bindparam("thread"),
+    pieces.c.position.in_(bindparam("positions", expanding=True)),
+)
+_models_of = {
+    kind: select(owners.c.id, owners.c.embedding).where(
+        owners.c.embedding.is_not(None), owners.c.id.in_(bindparam("owners", expanding=True))
+    )
+    for kind, owners in ((MESSAGE, agents), (PASSAGE, archives))
+}
 _words_table = table("piece_words", column("rowid"), column("rank"))
 
 
@@ -80,6 +95,11 @@ class Wanted:
     tag_match: TagMatch = "any"
     limit: int = 10
 
+    @property
+    def pool(self) -> int:
+        """How many pieces are ranked."""
+        return max(LEAST_POOL, 2 * self.limit)
+
 
 class Found(NamedTuple):
     """What a search found, best first, and how: `mode` differs from the wanted one where there are no vectors."""
@@ -90,11 +110,12 @@ class Found(NamedTuple):
 
 def models(connection: Connection, wanted: Wanted) -> dict[str, str]:
     """The embedding model of each owner that has one."""
-    owners = agents if wanted.kind == MESSAGE else archives
-    query = select(owners.c.id, owners.c.embedding).where(owners.c.embedding.is_not(None))
     if wanted.owners is not None:
-        query = query.where(owners.c.id.in_(wanted.owners))
-    return {row.id: row.embedding for row in connection.execute(query)}
+        found = connection.execute(_models_of[wanted.kind], {"owners": wanted.owners})
+    else:
+        owners = agents if wanted.kind == MESSAGE else archives
+        found = connection.execute(select(owners.c.id, owners.c.embedding).where(owners.c.embedding.is_not(None)))
+    return {row.id: row.embedding for row in found}
 
 
 def by_words(connection: Connection, wanted: Wanted) -> list[Candidate]:
@@ -126,30 +147,31 @@ def finish(
     """Compare vectors, rank, and cut. `queries` are the query's vectors by model; none means by words only."""
     if not wanted.query.strip():
         return Found([Hit(one.item_id, one.owner, 0.0, one.text, None, None) for one in found], wanted.mode)
-    lowest, mode = 0.0, wanted.mode
+    mode, scale = wanted.mode, None
     if queries and wanted.mode != "fts":
         comparison = comparing.compare(connection, matrices, models, queries)
         conditions = _conditions(connection, wanted)
-        nearest = comparison.nearest(conditions, WORD_HITS)
+        nearest = comparison.nearest(conditions, wanted.pool)
         if not nearest:
             mode = "fts"
         # Among few, the least alike may still be alike; the worst of many is not.
-        lowest = min(nearest.values()) if len(nearest) == WORD_HITS else 0.0
+        lowest = min(nearest.values()) if len(nearest) == wanted.pool else 0.0
         _add_cosines(connection, found, nearest, comparison)
+        scale = ranking.scale(found, wanted.query, lowest)
         if wanted.kind == MESSAGE and wanted.mode == "hybrid":
-            scale = ranking.scale(found, wanted.query, lowest)
-            _add_neighbours(connection, wanted, found, conditions, comparison, scale)
+            _add_neighbours(connection, found, conditions, comparison, scale)
     else:
         mode = "fts"
     hits = ranking.rank(
         found,
         wanted.query,
-        ranking.scale(found, wanted.query, lowest),
+        scale or ranking.scale(found, wanted.query, 0.0),
         is_talk=wanted.kind == MESSAGE,
         extras=wanted.mode == "hybrid",
         present=present,
+        limit=wanted.limit,
     )
-    return Found(hits[: wanted.limit], mode)
+    return Found(hits, mode)
 
 
 def archives_of(connection: Connection, agent_id: str) -> tuple[str, ...]:
@@ -177,7 +199,7 @@ def _by_words_sqlite(
     )
     if conditions:
         inner = inner.join(pieces, pieces.c.id == _words_table.c.rowid).where(*conditions)
-    best = inner.order_by(_words_table.c.rank).limit(WORD_HITS).subquery()
+    best = inner.order_by(_words_table.c.rank).limit(wanted.pool).subquery()
     query = select(*_COLUMNS, (-best.c.rank).label("words")).join(best, best.c.rowid == pieces.c.id)
     return [Candidate(*row) for row in connection.execute(query.order_by(best.c.rank))]
 
@@ -191,7 +213,7 @@ def _by_words_postgres(
     query = select(*_COLUMNS, worth).where(pieces.c.kind == wanted.kind, indexed.op("@@")(asked), *conditions)
     if wanted.owners is not None:
         query = query.where(pieces.c.owner.in_(wanted.owners))
-    query = query.order_by(worth.desc(), pieces.c.id.desc()).limit(WORD_HITS)
+    query = query.order_by(worth.desc(), pieces.c.id.desc()).limit(wanted.pool)
     return [Candidate(*row) for row in connection.execute(query)]
 
 
@@ -203,7 +225,8 @@ def _add_cosines(
 ) -> None:
     known = {one.piece_id for one in found}
     missing = [piece_id for piece_id in nearest if piece_id not in known]
-    found += _candidates(connection, pieces.c.id.in_(missing)) if missing else []
+    if missing:
+        found += [Candidate(*row) for row in connection.execute(_by_piece, {"ids": missing})]
     cosines = comparison.of(one.piece_id for one in found)
     for one in found:
         one.cosine = cosines.get(one.piece_id)
@@ -211,7 +234,6 @@ def _add_cosines(
 
 def _add_neighbours(
     connection: Connection,
-    wanted: Wanted,
     found: list[Candidate],
     conditions: Sequence[ColumnElement[bool]],
     comparison: comparing.Comparison,
@@ -219,21 +241,19 @@ def _add_neighbours(
 ) -> None:
     """The turns around the best ones: an answer often shares no word with what was asked for."""
     known = {(one.thread, one.position) for one in found}
-    best = ranking.best(found, scale)[:_AROUND]
-    around = {(one.thread, one.position + step) for one in best for step in (-2, -1, 1, 2)} - known
-    if not around:
-        return
-    beside = tuple_(pieces.c.thread, pieces.c.position).in_(sorted(around))
-    owned = pieces.c.owner.in_({one.owner for one in best})
-    new = _candidates(connection, and_(owned, beside, pieces.c.kind == wanted.kind, *conditions))
+    around: dict[tuple[str, str], set[int]] = {}
+    for one in ranking.best(found, scale)[:_AROUND]:
+        beside = {one.position + step for step in (-2, -1, 1, 2) if (one.thread, one.position + step) not in known}
+        around.setdefault((one.owner, one.thread), set()).update(beside)
+    new = []
+    for (owner, thread), positions in around.items():
+        query = _beside.where(*conditions) if conditions else _beside
+        given = {"owner": owner, "thread": thread, "positions": sorted(positions)}
+        new += [Candidate(*row) for row in connection.execute(query, given)]
     cosines = comparison.of(one.piece_id for one in new)
     for one in new:
         one.cosine = cosines.get(one.piece_id)
     found += new
-
-
-def _candidates(connection: Connection, condition: ColumnElement[bool]) -> list[Candidate]:
-    return [Candidate(*row) for row in connection.execute(select(*_COLUMNS).where(condition))]
 
 
 # -- filters -----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ its matrix is old. Vectors have length 1, so that their product is the cosine of
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,18 +26,20 @@ CACHE_BYTES = 512 * 1024 * 1024
 
 
 class Scores(NamedTuple):
-    """Pieces by their ids, and the cosine of each with the query, in no order."""
+    """Pieces by their ids, the cosine of each with the query, and at which place of the two a piece is."""
 
     pieces: NDArray[np.int64]
     cosines: Vector
+    places: Mapping[int, int]
 
 
 @dataclass(slots=True)
 class _Matrix:
-    """The vectors of one owner as rows; the first `count` of `rows` are filled."""
+    """The vectors of one owner as rows; the first `count` of `rows` are filled, and never change again."""
 
     pieces: NDArray[np.int64]
     rows: Vector
+    places: dict[int, int] = field(default_factory=dict)
     count: int = 0
     last: int = 0
     added: int = 0
@@ -50,6 +52,7 @@ class _Matrix:
             self.pieces, self.rows = _grown(self.pieces, size), _grown(self.rows, size)
         self.pieces[self.count : needed] = ids
         self.rows[self.count : needed] = found
+        self.places.update(zip(ids, range(self.count, needed), strict=True))
         self.count = needed
 
 
@@ -66,8 +69,7 @@ class Matrices:
         # One thread at a time: bringing a matrix up to date is not safe for two, and comparing takes a millisecond.
         with self._lock:
             matrix = self._current(connection, owner, model, len(query))
-            cosines = matrix.rows[: matrix.count] @ query
-            return Scores(matrix.pieces[: matrix.count].copy(), cosines)
+            return Scores(matrix.pieces[: matrix.count], matrix.rows[: matrix.count] @ query, matrix.places)
 
     def _current(self, connection: Connection, owner: str, model: str, size: int) -> _Matrix:
         key = (owner, model, size)
