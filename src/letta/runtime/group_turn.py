@@ -76,10 +76,15 @@ class Turn:
         self.cancelled = False
         self.leaving: set[str] = set()
         self._usage = RunUsage()
+        self._end: tuple[StopReason, Failure | None] = (
+            StopReason.ERROR,
+            Failure("stream_incomplete", "The turn of the group was interrupted", 503),
+        )
 
     async def play(self) -> None:
-        """Let the group talk until the turn ends; the log always ends, too."""
-        stop, failure = StopReason.END_TURN, None
+        """Let the group talk until the turn ends. Readers hear of the end when `finish` is called."""
+        stop: StopReason = StopReason.END_TURN
+        failure: Failure | None = None
         try:
             await self._gather_members()
             await _WAYS[ManagerType(self.group.manager_type)](self)
@@ -92,12 +97,16 @@ class Turn:
             failure = Failure("stream_incomplete", "The server stopped in the middle of the group's turn", 503)
             raise
         finally:
-            self.log.publish(Finished(stop, self._usage, failure))
+            self._end = stop, failure
 
     def fail(self, error: LettaError) -> None:
-        """End a turn that could not begin, or that went wrong in a way nobody thought of."""
-        if self.log.finished is None:
-            self.log.publish(Finished(StopReason.ERROR, self._usage, failure_of(error)))
+        """A turn could not begin, or went wrong in a way nobody thought of."""
+        self._end = StopReason.ERROR, failure_of(error)
+
+    def finish(self) -> None:
+        """Tell the readers that the turn is over, and how it ended."""
+        stop, failure = self._end
+        self.log.publish(Finished(stop, self._usage, failure))
 
     async def _gather_members(self) -> None:
         leader_id, member_ids = self.group.manager_agent_id, self.group.agent_ids

@@ -127,7 +127,11 @@ class Groups:
             if renewing is not None:
                 renewing.cancel()
                 await asyncio.gather(renewing, return_exceptions=True)
-            await self._leave(turn)
+            try:
+                await self._leave(turn)
+            finally:
+                # Whoever hears of the end may start the next turn at once.
+                turn.finish()
 
     async def _leave(self, turn: Turn) -> None:
         group_id = turn.group.id
