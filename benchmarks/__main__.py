@@ -13,7 +13,7 @@ from time import perf_counter
 import uvloop
 from rich.console import Console
 
-from benchmarks import crowd, history, nouns, sandbox, startup, statements, steps, tokens
+from benchmarks import crowd, forks, history, long, nouns, sandbox, startup, statements, steps, tokens
 from benchmarks.retrieval import evaluate, speed
 from benchmarks.sizes import FULL, TINY, Sizes
 from benchmarks.table import Row, show
@@ -23,6 +23,8 @@ Group = Callable[[Sizes, Path], Awaitable[list[Row]]]
 GROUPS: dict[str, tuple[str, Group]] = {
     "steps": ("One step (50 tokens of answer)", steps.run),
     "history": ("One step with a long history; the floor is the short one", history.run),
+    "forks": ("Forks of a long history; the floor is a short one", forks.run),
+    "long": ("A conversation of 10,000 messages; the floor is its beginning", long.run),
     "tokens": ("Streaming", tokens.run),
     "statements": ("Database work of one plain message", statements.run),
     "nouns": ("Plain requests; the floor answers nothing, or writes one row", nouns.run),

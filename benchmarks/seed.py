@@ -49,9 +49,9 @@ async def opened(folder: Path, upstream: Program) -> AsyncIterator[Server]:
         await close_server(server)
 
 
-async def make_agents(server: Server, model: str, count: int) -> list[str]:
+async def make_agents(server: Server, model: str, count: int, **fields: Any) -> list[str]:
     """`count` agents that are alike, with two blocks and the default tools each. Answers their ids."""
-    request = CreateAgent.model_validate({**AGENT, "model": f"openai/{model}"})
+    request = CreateAgent.model_validate({**AGENT, "model": f"openai/{model}", **fields})
     first = (await server.agents.create(request)).id
     ids = [first]
     while len(ids) < count:

@@ -22,6 +22,7 @@ class Sizes:
     dialogues: int
     places: int
     memories: tuple[int, int]
+    long_turns: int
 
 
 FULL = Sizes(
@@ -40,6 +41,7 @@ FULL = Sizes(
     dialogues=8,
     places=12,
     memories=(10_000, 100_000),
+    long_turns=5_000,
 )
 TINY = Sizes(
     rounds=1,
@@ -57,4 +59,5 @@ TINY = Sizes(
     dialogues=1,
     places=2,
     memories=(40, 80),
+    long_turns=20,
 )

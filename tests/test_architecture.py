@@ -30,10 +30,15 @@ DISTRIBUTIONS = {
 LAZY_LOADERS = {
     "letta": "the official client takes most of a second to import, and the server does not need it",
     "letta.models.registry": "providers are loaded when the first of their handles is used",
-    "letta.models.minilm.engine": "onnxruntime is an extra, and takes a third of a second to import",
+    "letta.models.embeddings": "numpy takes a tenth of the start, and many servers never embed a text",
+    "letta.models.minilm.engine": "as above; the weights are read with it",
+    "letta.models.minilm.reader": "onnxruntime is an extra, and takes a third of a second to import",
     "letta.models.pydantic_ai.kinds": "provider libraries are large, and some are optional",
+    "letta.store.comparing": "numpy, as above",
     "letta.store.database": "Alembic is needed on the first start and after an upgrade only",
     "letta.tools.mcp.loader": "the MCP library takes most of a second, and many servers never meet an MCP server",
+    "letta.tools.sandbox.remote": "Modal's library is optional, and needed only where tools run in its cloud",
+    "letta.runtime.tracing": "the OpenTelemetry SDK is an extra",
     "letta.cli.lazy": "a command loads its own work: `letta server` needs no client, and `letta --help` nothing",
 }
 """The modules that import by a call, and why each may."""
@@ -45,6 +50,9 @@ ONLY_IN = {
     "pydantic_ai": ("letta.models.pydantic_ai",),
     "mcp": ("letta.tools.mcp",),
     "mcp_types": ("letta.tools.mcp",),
+    "prometheus_client": ("letta.runtime.numbers",),
+    "opentelemetry": ("letta.runtime.spans",),
+    "cronsim": ("letta.runtime.cron",),
     "jsonschema": ("letta.tools.mcp.judge",),
     "fastapi": ("letta.api", "letta.app", "letta.client", "letta.cli"),
     "starlette": ("letta.api", "letta.app", "letta.client", "letta.cli"),

@@ -14,8 +14,10 @@ from fastapi.middleware.cors import CORSMiddleware
 from letta.api import (
     agents,
     archives,
+    batches,
     blocks,
     composio,
+    conversations,
     errors,
     groups,
     health,
@@ -23,20 +25,25 @@ from letta.api import (
     mcp_servers,
     mcp_servers_by_name,
     messages,
+    metrics,
     models,
     openapi,
     passages,
     providers,
+    routes,
     runs,
+    schedules,
     search,
     steps,
     tags,
+    time_travel,
     tools,
     unbuilt,
 )
 from letta.api.context import Server
 from letta.api.gateway import App, Gateway
-from letta.api.providers import load_byok
+from letta.api.providers import keep_current, load_byok
+from letta.errors import InvalidRequest
 from letta.memory.indexing import Indexer
 from letta.memory.recall import Recall
 from letta.memory.window import Windows
@@ -46,18 +53,27 @@ from letta.models.minilm import weights
 from letta.models.protocol import Model
 from letta.models.registry import Registry
 from letta.models.scripted import ScriptedModel
+from letta.runtime import tracing
+from letta.runtime.batches import Batches
+from letta.runtime.callbacks import Callbacks
 from letta.runtime.creation import Agents
+from letta.runtime.expiry import Expiry
+from letta.runtime.following import Following
 from letta.runtime.groups import Groups
 from letta.runtime.loop import Means
+from letta.runtime.numbers import Numbers
+from letta.runtime.observe import Observer, Observers, timed
 from letta.runtime.runner import Runner
+from letta.runtime.schedules import Schedules
 from letta.runtime.sleeptime import Sleeptime
 from letta.runtime.talk import Talk
 from letta.schemas.tools import ToolType
 from letta.settings import Settings, is_loopback
 from letta.store import group_talk
 from letta.store.access import Database
-from letta.store.database import SQLiteDatabase, open_database
+from letta.store.database import SQLiteDatabase, open_database, parse_url
 from letta.store.lock import lock_database
+from letta.store.notices import Notices
 from letta.store.vault import open_vault
 from letta.tools import builtin
 from letta.tools.code import CodeCalls
@@ -75,8 +91,11 @@ log = logging.getLogger(__name__)
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
+    metrics.router,
     agents.router,
+    batches.router,
     messages.router,
+    conversations.router,
     groups.router,
     blocks.router,
     archives.router,
@@ -87,7 +106,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     composio.router,
     tools.router,
     runs.router,
+    schedules.router,
     steps.router,
+    time_travel.router,
     models.router,
     providers.router,
     identities.router,
@@ -109,12 +130,20 @@ async def open_server(
         letta.errors.InvalidRequest: unusable settings, or a database of a newer version.
         letta.errors.StoreUnavailable: the database does not answer.
     """
+    if not settings.execute and parse_url(settings.resolved_database_url).drivername == "sqlite":
+        raise InvalidRequest(
+            "execute: a server that does not work on runs needs workers on the same PostgreSQL; a SQLite file has room "
+            "for one process only"
+        )
     async with AsyncExitStack() as undo:
         held = lock_database(settings.resolved_database_url)
         if held is not None:
             undo.callback(held.release)
         database = await open_database(
-            settings.resolved_database_url, synchronous=settings.sqlite_synchronous, pool=settings.database_pool
+            settings.resolved_database_url,
+            synchronous=settings.sqlite_synchronous,
+            pool=settings.database_pool,
+            pooler=settings.database_pooler,
         )
         undo.push_async_callback(database.close)
         await database.write(builtin.install)
@@ -146,10 +175,29 @@ async def open_server(
             FETCH_WEBPAGE: Webpages(allow_private=private).run,
             **Searches(database, recall).runners(),
         }
-        runner, talking = _runner(settings, database, registry, code, mcp, others)
+        notices = database.notices(settings.notify_url)
+        undo.push_async_callback(notices.close)
+        await notices.open()
+        numbers = Numbers()
+        observer = Observers([numbers, *([tracing.spans()] if settings.otel else ())])
+        runner, talking = _runner(settings, database, registry, code, mcp, others, notices, observer)
         if isinstance(database, SQLiteDatabase):
             await database.write(group_talk.release_all)
         await runner.open()
+        following = Following(database, runner, notices, settings.stream_retention)
+        following.start()
+        upkeep: tuple[asyncio.Task[None], ...] = ()
+        if not notices.alone:
+            reloading = keep_current(database, vault, registry, notices)
+            upkeep = (asyncio.create_task(reloading, name="providers"),)
+        scheduled = Schedules(database, runner.look)
+        scheduled.start()
+        numbers.start()
+        callbacks = _callbacks(settings, database)
+        runner.after_run.append(callbacks.after_run)
+        callbacks.start()
+        expiry = Expiry(database, settings.approval_timeout)
+        expiry.start()
         indexer.start()
         undo.pop_all()
     made = Agents(database, registry, vault, default_embedding)
@@ -159,6 +207,12 @@ async def open_server(
         vault,
         registry,
         runner,
+        notices,
+        following,
+        scheduled,
+        Batches(database, registry, runner),
+        numbers,
+        observer,
         made,
         talking,
         mcp,
@@ -169,7 +223,10 @@ async def open_server(
         recall,
         indexer,
         default_embedding,
+        expiry,
+        callbacks,
         held,
+        upkeep,
     )
 
 
@@ -180,6 +237,15 @@ def _free_embedding(registry: Registry, embeddings: Embeddings) -> str | None:
     return None if registry.providers() else embeddings.local_handle
 
 
+def _callbacks(settings: Settings, database: Database) -> Callbacks:
+    return Callbacks(
+        database,
+        secret=settings.callback_secret.get_secret_value() if settings.callback_secret else None,
+        attempts=settings.callback_attempts,
+        allow_private=settings.private_urls_allowed,
+    )
+
+
 def _runner(
     settings: Settings,
     database: Database,
@@ -187,6 +253,8 @@ def _runner(
     code: CodeCalls,
     mcp: ToolServers,
     others: Mapping[str, ErrandRunner],
+    notices: Notices,
+    observer: Observer,
 ) -> tuple[Runner, Groups]:
     runners: dict[str, ErrandRunner] = {
         ToolType.CUSTOM: code.run,
@@ -194,18 +262,44 @@ def _runner(
         ToolType.EXTERNAL_MCP: mcp.run,
         **others,
     }
-    means = Means(database, registry, Windows(database), settings.max_steps, settings.keep_traces, runners=runners)
-    runner = Runner(means, alone=isinstance(database, SQLiteDatabase), grace=settings.shutdown_grace)
+    means = Means(
+        database,
+        registry,
+        Windows(database),
+        settings.max_steps,
+        settings.keep_traces,
+        runners=runners,
+        observer=observer,
+    )
+    runner = Runner(
+        means,
+        alone=isinstance(database, SQLiteDatabase),
+        grace=settings.shutdown_grace,
+        execute=settings.execute,
+        slots=settings.queue_slots,
+        notices=notices,
+    )
     # Some tools need the runner, which needs the tools: they are added once both are there.
     talking = Groups(database, runner, Talk(database, runner))
     runners[ToolType.LETTA_MULTI_AGENT_CORE] = talking.run
-    runner.after_run.append(Sleeptime(database, runner).after_run)
+    runners.update({name: timed(tool_runner, observer) for name, tool_runner in runners.items()})
+    code.runners = runners
+    runner.after_run += [talking.after_run, Sleeptime(database, runner).after_run]
     return runner, talking
 
 
 async def close_server(server: Server) -> None:
     """Finish or park what runs, then close everything."""
+    await server.schedules.stop()
+    await server.numbers.stop()
+    await server.callbacks.stop()
+    await server.expiry.stop()
     await server.runner.close()
+    await server.following.stop()
+    for task in server.upkeep:
+        task.cancel()
+    await asyncio.gather(*server.upkeep, return_exceptions=True)
+    await server.notices.close()
     await server.groups.close()
     await server.indexer.stop()
     await server.embeddings.aclose()
@@ -213,6 +307,7 @@ async def close_server(server: Server) -> None:
     await server.mcp.aclose()
     await server.registry.aclose()
     await server.database.close()
+    await asyncio.to_thread(server.observer.close)
     if server.lock is not None:
         server.lock.release()
 
@@ -248,11 +343,9 @@ def create_app(
         summary="A server for stateful agents, compatible with the Letta V1 API",
         lifespan=lifespan,
         redirect_slashes=False,
-        generate_unique_id_function=openapi.operation_id,
     )
     errors.install(app)
-    for router in ROUTERS:
-        app.include_router(router)
+    routes.mount(app, ROUTERS)
     openapi.describe(app)
     app.add_middleware(
         CORSMiddleware,
@@ -271,7 +364,12 @@ def behind_gateway(app: FastAPI, settings: Settings, *, listening: bool = False)
     `listening` says that it is reached over the network and not in process.
     """
     password = settings.server_password.get_secret_value() if settings.server_password else None
-    return Gateway(app, password, own_names_only=listening and password is None and is_loopback(settings.host))
+    return Gateway(
+        app,
+        password,
+        metrics_public=settings.metrics_public,
+        own_names_only=listening and password is None and is_loopback(settings.host),
+    )
 
 
 def _door(app: FastAPI, settings: Settings) -> Door:

@@ -5,10 +5,12 @@
     │   └── InvalidValue          422  a field has a value that cannot be accepted
     ├── Unauthorized              401
     ├── NotFound                  404
+    ├── Gone                      410  it was there once and is not kept any longer
     ├── NotAllowed                405  the operation is refused on purpose
     ├── Conflict                  409
     │   ├── Busy                  409  another run holds the conversation
     │   └── PendingApproval       409  the agent waits for an approval
+    ├── DeadlineExceeded          504  a run did not end in the time its request gave it
     ├── NotBuilt                  501  part of the API, not served by this version
     ├── StoreUnavailable          503  the database does not answer
     ├── ToolFailed                     data for the model, never an HTTP answer
@@ -76,6 +78,13 @@ class NotFound(LettaError):
     code = "not_found"
 
 
+class Gone(LettaError):
+    """What was asked for was there once, and is not kept any longer."""
+
+    status = 410
+    code = "gone"
+
+
 class NotAllowed(LettaError):
     """This operation is not allowed."""
 
@@ -100,6 +109,13 @@ class PendingApproval(Conflict):
     """The agent waits for an approval: answer it, or cancel the run, before sending a new message."""
 
     code = "PENDING_APPROVAL"
+
+
+class DeadlineExceeded(LettaError):
+    """The run did not end before the deadline of its request."""
+
+    status = 504
+    code = "deadline_exceeded"
 
 
 class NotBuilt(LettaError):

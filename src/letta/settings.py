@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     """SQLite's `synchronous`: FULL survives power loss, NORMAL may lose the last commits then, OFF is for tests."""
     database_pool: int = Field(default=10, ge=1, le=200)
     """PostgreSQL connections, or SQLite reader threads (at most 4 of those)."""
+    database_pooler: bool = False
+    """A connection pooler in transaction mode, such as PgBouncer, stands in front of PostgreSQL."""
     server_password: SecretStr | None = None
     """The password clients send as `Authorization: Bearer`. None: everybody who reaches the port is trusted, and on a
     loopback address the server answers to localhost and IP addresses only, so that no website can pose as it."""
@@ -73,8 +75,9 @@ class Settings(BaseSettings):
     """Seconds a model may stay silent before the call fails."""
     keep_traces: bool = True
     """Keep the exact provider request and answer of every step (compressed)."""
-    sandbox: Literal["auto", "bubblewrap", "landlock"] = "auto"
-    """How tools written in code are isolated; auto takes the best that works. Where none does, they are refused."""
+    sandbox: Literal["auto", "bubblewrap", "landlock", "e2b", "modal"] = "auto"
+    """How tools written in code are isolated; auto takes the best that works here. Where none does, they are refused.
+    `e2b` and `modal` run them in those clouds instead."""
     sandbox_network: bool = False
     """Give every such tool the network; else only those whose metadata says `allow_network`."""
     unsafe_tools: bool = False
@@ -83,14 +86,39 @@ class Settings(BaseSettings):
     """Seconds such a tool may take for one call."""
     tool_memory_mb: int = Field(default=1024, ge=128, le=1 << 20)
     """Megabytes of memory each process of such a tool may have."""
+    approval_timeout: float | None = Field(default=None, gt=0)
+    """Seconds a call waits for a person or a client; then it is closed as expired. None: it waits for ever."""
     allow_private_urls: bool | None = None
     """Let tools, MCP servers and callbacks reach this machine and private networks. None: if `host` is loopback."""
     mcp_stdio: bool | None = None
     """Let MCP servers be commands that this server starts, with its rights. None: if `host` is loopback."""
+    request_key_hours: float = Field(default=24.0, gt=0, le=24 * 365)
+    """Hours for which a request that is sent again (same `Idempotency-Key`, same `otid`s) gets the run it had."""
+    callback_secret: SecretStr | None = None
+    """Key with which callbacks (`callback_url`) are signed: any text, or `whsec_` and base64. None: not signed."""
+    callback_attempts: int = Field(default=8, ge=1, le=20)
+    """How often a callback is tried until the other side takes it; the pauses grow up to an hour."""
     ping_interval: float = Field(default=20.0, gt=0)
     """Seconds of silence after which a stream gets a keep-alive frame."""
+    stream_patience: float = Field(default=30.0, gt=0)
+    """Seconds a stream waits for a reader that takes nothing before it drops it; the run goes on."""
+    stream_retention: float = Field(default=86_400.0, gt=0)
+    """Seconds after its end that a run's stream can be read again; then its pieces are deleted."""
+    notify_url: str | None = None
+    """PostgreSQL without a connection pooler in between, where `database_url` leads through one: for LISTEN."""
     shutdown_grace: float = Field(default=10.0, ge=0)
     """Seconds a stopping server lets running steps finish before it parks their runs for the next start."""
+    execute: bool = True
+    """Work on runs in this process. Off: it only accepts them, and `letta worker` or other servers work on them
+    (PostgreSQL only)."""
+    queue_slots: int = Field(default=64, ge=1, le=10_000)
+    """Runs that belong to no process yet (of schedules, of batches, accepted with `execute` off) which this process
+    works on at once."""
+    metrics_public: bool = False
+    """Let `/metrics` be read without the password."""
+    otel: bool = False
+    """Send OpenTelemetry spans of runs, model calls and tools to where the OTEL_ variables say. Needs the extra
+    `otel`."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severity that is logged."""
     log_format: Literal["text", "json"] = "text"

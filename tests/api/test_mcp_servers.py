@@ -333,3 +333,19 @@ async def test_server_for_others_refuses_commands_and_private_addresses(tmp_path
 
 def _json(text: str) -> Any:
     return json.loads(text)
+
+
+async def test_agents_tool_of_a_server_runs_outside_of_a_conversation_and_can_be_deleted(
+    served: Served, process: McpProcess
+) -> None:
+    server = await added(served, process.config())
+    found = await tools_of(served, server)
+    agent = await served.agent(tool_ids=[found["add"]["id"], found["fail"]["id"]], include_base_tools=False)
+    path = f"/v1/agents/{agent['id']}/tools"
+    done = (await served.http.post(f"{path}/add/run", json={"args": {"a": 2, "b": 3}})).json()
+    failed = (await served.http.post(f"{path}/fail/run", json={"args": {}})).json()
+    await served.http.delete(f"/v1/tools/{found['add']['id']}")
+    left = [tool["name"] for tool in (await served.http.get(path)).json()]
+    assert (done["status"], done["func_return"], failed["status"]) == ("success", "5", "error")
+    assert left == ["fail"]
+    assert (await refreshed(served, server))["added"] == ["add"]

@@ -12,7 +12,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from tests.serving import Served
 
-from letta.api.unbuilt import routes
+from letta.api.unbuilt import missing_routes
 from letta.schemas.wire_messages import Frame, LettaResponse, Message
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
@@ -97,7 +97,7 @@ async def test_no_unbuilt_route_is_described(document: dict[str, Any]) -> None:
         return "/".join("{}" if step.startswith("{") else step for step in path.split("/"))
 
     described = {(method.upper(), shape(path)) for method, path, _ in operations(document)}
-    assert described & {(method, shape(path)) for method, path, _ in routes()} == set()
+    assert described & {(method, shape(path)) for method, path, _ in missing_routes()} == set()
     assert len(described) == len(operations(document)) > 0
 
 

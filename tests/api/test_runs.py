@@ -173,14 +173,6 @@ async def test_a_deleted_run_is_gone_and_its_messages_and_steps_stay(served: Ser
     assert [step["run_id"] for step in await got(served, "/v1/steps/")] == [run_id]
 
 
-async def test_following_a_stream_is_not_built_and_says_so(served: Served) -> None:
-    agent = await served.agent()
-    run_id = (await served.send(agent["id"], "hello"))["messages"][0]["run_id"]
-    for body in (None, {"starting_after": 0}):
-        answer = await served.http.post(f"/v1/runs/{run_id}/stream", json=body)
-        assert (answer.status_code, "not built yet" in answer.json()["detail"]) == (501, True)
-
-
 @pytest.mark.parametrize(
     ("verb", "path", "status", "detail"),
     [

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import orjson
 import pytest
 from tests.serving import Served
 
@@ -92,6 +93,35 @@ async def test_a_built_in_tool_cannot_be_deleted(served: Served) -> None:
     assert answer.status_code == 400
     assert answer.json()["detail"].startswith("INVALID_ARGUMENT: send_message is a letta_core tool")
     assert await named(served, "send_message") == tool
+
+
+async def ran(served: Served, agent_id: str, name: str, **args: Any) -> tuple[str, Any]:
+    """Status and return of a tool that is called as the agent would, outside of its conversations."""
+    answer = await served.http.post(f"/v1/agents/{agent_id}/tools/{name}/run", json={"args": args})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["status"], answer.json()["func_return"]
+
+
+async def test_every_kind_of_built_in_tool_runs_outside_of_a_conversation(served: Served) -> None:
+    other = await served.agent(name="Other")
+    own = ["archival_memory_insert", "archival_memory_search", "web_search", "fetch_webpage", "run_code"]
+    mine = await served.agent(
+        tools=own, include_multi_agent_tools=True, memory_blocks=[{"label": "human", "value": "Bob"}]
+    )
+    await served.send(mine["id"], "I like heather.")
+    assert (await ran(served, mine["id"], "memory_insert", label="human", new_string="Tall."))[0] == "success"
+    assert (await ran(served, mine["id"], "archival_memory_insert", content="The door code is 7."))[0] == "success"
+    status, found = await ran(served, mine["id"], "archival_memory_search", query="door code")
+    assert (status, orjson.loads(found)["results"][0]["content"]) == ("success", "The door code is 7.")
+    status, found = await ran(served, mine["id"], "conversation_search", query="heather", roles=["user"])
+    assert (status, orjson.loads(found)["results"][0]["content"]) == ("success", "I like heather.")
+    said = {"other_agent_id": other["id"], "message": "echo hello"}
+    assert (await ran(served, mine["id"], "send_message_to_agent_and_wait_for_reply", **said))[0] == "success"
+    assert await ran(served, mine["id"], "run_code", language="python", code="print(6 * 7)") == ("success", "42")
+    status, told = await ran(served, mine["id"], "web_search", query="tea")
+    assert (status, "EXA_API_KEY" in told) == ("error", True)
+    status, told = await ran(served, mine["id"], "web_search")
+    assert (status, told) == ("error", "Error: query is missing.")
 
 
 async def test_base_tools_are_answered_by_name_and_keep_their_ids(served: Served) -> None:

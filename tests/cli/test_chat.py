@@ -160,3 +160,50 @@ def test_ctrl_c_stops_an_answer_and_not_the_conversation(tmp_path: Path) -> None
                 person.type("echo still here\n")
                 person.sees("\r\nstill here\r\n")
                 assert [run.status for run in client.runs.list(agent_id=agent.id)] == ["completed", "cancelled"]
+
+
+def test_calls_that_wait_are_allowed_or_denied_at_the_keyboard(tmp_path: Path) -> None:
+    with server(tmp_path) as (url, _):
+        with Letta(base_url=url) as client:
+            agent = client.agents.create(
+                name="Careful", model="openai/gpt-4", memory_blocks=[{"label": "human", "value": ""}]
+            )
+            client.agents.tools.update_approval("memory_insert", agent_id=agent.id, body_requires_approval=True)
+            client.agents.messages.create(agent.id, input="My name is Eve.")
+        with keyboard(tmp_path, "chat", "Careful", "--url", url) as person:
+            person.sees("> ")
+            person.type("My name is Alice.\n")
+            person.sees('The agent wants to call memory_insert(label="human", new_string="Name: Eve")')
+            person.sees("Allow it? (y, n, or why not) ")
+            person.type("this is somebody else\n")
+            person.sees("Error: the user denied this call. Reason: this is somebody else")
+            person.sees('The agent wants to call memory_insert(label="human", new_string="Name: Alice")')
+            person.sees("Allow it?")
+            person.type("\x04")
+            person.sees("The call goes on waiting")
+            person.sees("> ")
+            person.type("echo and now\n")
+            person.sees('new_string="Name: Alice")')
+            person.sees("Allow it?")
+            person.type("y\n")
+            person.sees("was edited")
+            person.sees("and now")
+            person.sees("> ")
+            person.type("\x04")
+            assert person.process.wait(PATIENCE) == 0
+        with Letta(base_url=url) as client:
+            assert client.agents.blocks.retrieve("human", agent_id=agent.id).value == "Name: Alice"
+
+
+def test_a_call_that_waits_is_not_answered_where_nobody_sits_at_a_keyboard(tmp_path: Path) -> None:
+    with server(tmp_path) as (url, _):
+        with Letta(base_url=url) as client:
+            agent = client.agents.create(
+                name="Careful", model="openai/gpt-4", memory_blocks=[{"label": "human", "value": ""}]
+            )
+            client.agents.tools.update_approval("memory_insert", agent_id=agent.id, body_requires_approval=True)
+        said = letta(tmp_path, "chat", "--url", url, stdin="My name is Alice.\ny\n")
+        assert "The agent waits for an approval: give it in a chat at a keyboard." in said.stdout
+        assert (said.returncode, "waits" in said.stderr or "approval" in said.stderr.lower()) == (1, True)
+        with Letta(base_url=url) as client:
+            assert client.agents.blocks.retrieve("human", agent_id=agent.id).value == ""

@@ -59,3 +59,29 @@ def test_script_sees_what_it_expects_and_ends(node: str, server: ServerProcess) 
         "unbuilt": 501,
         "deleted": 404,
     }
+
+
+def test_conversations_are_whole(node: str, server: ServerProcess) -> None:
+    done = subprocess.run(
+        [node, SDK / "conversations.mjs", server.url], capture_output=True, text=True, timeout=_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, Any] = json.loads(done.stdout)
+    turn = ["tool_call_message", "tool_return_message", "assistant_message"]
+    assert seen == {
+        "made": [True, "Trip", "openai/gpt-4o"],
+        "changed": ["Travel", None],
+        "listed": 1,
+        "said": ["ping", *turn, "stop_reason", "usage_statistics"],
+        "shared": "Name: Ada",
+        "messages": [*turn[::-1], "user_message", "system_message"],
+        "forked": [5, 7],
+        "own": ["ping", "assistant_message", "stop_reason", "usage_statistics"],
+        "recompiled": True,
+        "compacted": 7,
+        "idle": True,
+        "cancelled": ["cancelled"],
+        "rest": ["stop_reason"],
+        "deleted": True,
+        "kept": 8,
+    }

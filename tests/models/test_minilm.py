@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from letta.errors import ModelServerError
 from letta.models.minilm import DIMENSION, MiniLM, load, weights
 from letta.models.minilm.network import Network
 from letta.models.minilm.onnx_network import OnnxNetwork
+from letta.models.minilm.reader import tensors as tensors_of
 from letta.models.minilm.wordpiece import WordPiece
 
 HERE = Path(__file__).parent
@@ -41,7 +43,7 @@ def references() -> list[tuple[str, list[float]]]:
 
 @pytest.fixture(params=["numpy", "onnxruntime"])
 def network(request: pytest.FixtureRequest) -> Network | OnnxNetwork:
-    tensors = weights.tensors(folder())
+    tensors = tensors_of(folder())
     if request.param == "numpy":
         return Network(tensors)
     return OnnxNetwork(tensors, pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed"))
@@ -88,11 +90,12 @@ def test_marks_written_in_a_text_are_plain_words() -> None:
 def test_weights_that_are_not_the_published_ones_are_not_used(tmp_path: Path) -> None:
     for name in (weights.WEIGHTS, weights.VOCABULARY):
         shutil.copy(folder() / name, tmp_path / name)
-    assert weights.find(tmp_path, {}) == tmp_path
     with (tmp_path / weights.WEIGHTS).open("r+b") as opened:
         opened.seek(-1, os.SEEK_END)
         opened.write(b"\x01")
-    os.utime(tmp_path / weights.WEIGHTS, ns=(1, 1))
+    with pytest.raises(ModelServerError, match=r"model\.safetensors is not the published file"):
+        MiniLM(tmp_path).compute(["hello"])
+    (tmp_path / weights.WEIGHTS).write_bytes(b"cut off")
     assert weights.find(tmp_path, {}) != tmp_path
 
 

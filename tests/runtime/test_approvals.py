@@ -232,3 +232,52 @@ async def test_tool_that_asks_by_default_brings_its_rule_along(served: Served) -
     attached = (await served.http.patch(f"/v1/agents/{other['id']}/tools/attach/{tool['id']}")).json()
     for agent in (made, attached):
         assert [rule["type"] for rule in agent["tool_rules"]] == ["requires_approval"]
+
+
+async def tool_returns(served: Served, agent_id: str) -> list[str]:
+    listed = (await served.http.get(f"/v1/agents/{agent_id}/messages")).json()
+    return [one["tool_return"] for message in listed for one in message.get("tool_returns") or ()]
+
+
+async def test_call_that_nobody_answers_in_time_is_closed_and_the_agent_goes_on(tmp_path: Path) -> None:
+    async with serve(tmp_path, [insert("Tall."), "Hello."], approval_timeout=0.2) as served:
+        agent_id = await agent_with_approval(served)
+        asked = await served.send(agent_id, "I am tall")
+        async with asyncio.timeout(10):
+            while not (closed := await tool_returns(served, agent_id)):  # noqa: ASYNC110 - seen over HTTP only
+                await asyncio.sleep(0.01)
+        state = (await served.http.get(f"/v1/agents/{agent_id}", params={"include": "agent.pending_approval"})).json()
+        call_id = asked["messages"][0]["tool_call"]["tool_call_id"]
+        late = await post(served, agent_id, approval({"type": "approval", "tool_call_id": call_id, "approve": True}))
+        answer = await served.send(agent_id, "hello?")
+        shown = [part.content for part in served.model.requests[-1].messages[-2].tool_returns]
+        after = await value(served, agent_id)
+    assert closed == shown == ["Error: nobody answered this call in time. It expired and was not made."]
+    assert (state["pending_approval"], after) == (None, "Bob")
+    assert (late.status_code, "expired before they were answered" in late.json()["detail"]) == (400, True)
+    assert answer["messages"][0]["content"] == "Hello."
+
+
+async def test_call_that_waited_too_long_while_the_server_was_down_is_closed_at_its_start(tmp_path: Path) -> None:
+    async with serve(tmp_path, [insert("Tall.")]) as served:
+        agent_id = await agent_with_approval(served)
+        await served.send(agent_id, "I am tall")
+    async with serve(tmp_path, approval_timeout=0.001) as served, asyncio.timeout(10):
+        while not await tool_returns(served, agent_id):  # noqa: ASYNC110 - seen over HTTP only
+            await asyncio.sleep(0.01)
+
+
+async def test_call_that_is_being_carried_out_does_not_expire(tmp_path: Path) -> None:
+    source = "def work() -> str:\n    '''Work.'''\n    import time\n    time.sleep(1.5)\n    return 'worked'\n"
+    async with serve(tmp_path, [Call("work"), "Done."], approval_timeout=1.0) as served:
+        tool = (
+            await served.http.post("/v1/tools/", json={"source_code": source, "default_requires_approval": True})
+        ).json()
+        agent_id = (await served.agent(tool_ids=[tool["id"]]))["id"]
+        asked = await served.send(agent_id, "go")
+        call_id = asked["messages"][0]["tool_call"]["tool_call_id"]
+        answer = (
+            await post(served, agent_id, approval({"type": "approval", "tool_call_id": call_id, "approve": True}))
+        ).json()
+    assert [message["message_type"] for message in answer["messages"]] == ["tool_return_message", "assistant_message"]
+    assert answer["messages"][0]["tool_return"] == "worked"

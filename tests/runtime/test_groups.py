@@ -11,6 +11,7 @@ from tests.serving import Served, serve
 from letta.models.protocol import ModelRequest
 from letta.models.scripted import Call
 from letta.schemas.sends import SendRequest
+from letta.store import group_talk
 
 ASK_ALL = "send_message_to_all_agents_in_group"
 
@@ -286,6 +287,35 @@ async def test_turn_goes_on_when_its_client_leaves(tmp_path: Path) -> None:
             return [m["content"] for m in listed] == ["Go", "one", "two"]
 
         await until(both_spoke)
+
+
+async def test_group_goes_on_after_a_turn_was_lost_and_nobody_hears_anything_twice(tmp_path: Path) -> None:
+    gate = Gate("I am for it.")
+    async with serve(tmp_path, [gate], shutdown_grace=0.01) as served:
+        ann, ben = await agents(served, "ann", "ben")
+        team = await group(served, [ann, ben])
+        lost = asyncio.create_task(tell(served, team, "Shall we?"))
+        await gate.reached.wait()
+    await asyncio.gather(lost, return_exceptions=True)
+    async with serve(tmp_path, ["I am for it.", "Still for it.", "I am not."]) as served:
+
+        async def ended() -> bool:
+            runs = (await served.http.get("/v1/runs/", params={"agent_id": ann})).json()
+            return [run["status"] for run in runs] == ["completed"]
+
+        async def told() -> bool:
+            return len(await served.parts.database.read(group_talk.unheard, team, ben)) == 2
+
+        await until(ended)
+        await until(told)
+        answer = await tell(served, team, "And now?")
+    by_ann = f"[Message from agent 'ann' ({ann}) to the group.]"
+    assert said(answer) == [("ann", "Still for it."), ("ben", "I am not.")]
+    assert [heard(request) for request in served.model.requests] == [
+        ["Shall we?"],
+        ["And now?"],
+        ["Shall we?", f"{by_ann}\nI am for it.", "And now?", f"{by_ann}\nStill for it."],
+    ]
 
 
 async def test_sleep_time_group_answers_like_its_main_agent_and_hands_over(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ PRINTS = {
     ],
     "client_tool.py": None,
     "compaction.py": None,
+    "past.py": ["Name: Ann", "Name: Cleo", "assistant_message True", "Name: Bea"],
 }
-PAGES = [ROOT / "docs/approvals.md", ROOT / "docs/long-conversations.md"]
+PAGES = [ROOT / "docs/approvals.md", ROOT / "docs/long-conversations.md", ROOT / "docs/time-travel.md"]
 
 
 @pytest.mark.parametrize("name", PRINTS)

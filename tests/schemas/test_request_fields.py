@@ -26,6 +26,7 @@ from letta.schemas.mcp_servers import (
 )
 from letta.schemas.passages import CreatePassage, CreatePassages, PassageSearch
 from letta.schemas.runs import CancelRuns, FollowStream
+from letta.schemas.schedules import CreateSchedule
 from letta.schemas.steps import StepFeedback
 from letta.schemas.tools import CreateTool, ToolApproval, ToolRun, ToolSearch, UpdateTool
 
@@ -61,6 +62,7 @@ BODIES: list[tuple[type[BaseModel], Any, set[str]]] = [
     (FollowStream, conversations.MessageStreamParams, set()),
     (FollowStream, runs.MessageStreamParams, set()),
     (CancelRuns, agents.MessageCancelParams, set()),
+    (CreateSchedule, agents.ScheduleCreateParams, set()),
     (StepFeedback, steps.FeedbackCreateParams, set()),
     (CreateMcpServer, sdk.McpServerCreateParams, set()),
     (UpdateMcpServer, sdk.McpServerUpdateParams, set()),

@@ -18,9 +18,10 @@ from letta.schemas.passages import CreatePassage
 from letta.store import archives, conversations, embedding_jobs, passages, pgvector, pieces, search, vectors
 from letta.store.access import Database
 from letta.store.database import open_database
+from letta.store.matrices import Matrices
 from letta.store.pieces import MESSAGE, PASSAGE
 from letta.store.search import Found, Wanted
-from letta.store.vectors import Matrices, Vector
+from letta.store.vectors import Vector
 
 MODEL = "test/model"
 
@@ -55,7 +56,7 @@ def embed(connection: Connection, *degrees: float) -> None:
 
 
 def find(
-    connection: Connection, wanted: Wanted, query: Vector | None = None, matrices: Matrices | None = None
+    connection: Connection, wanted: Wanted, query: "Vector | None" = None, matrices: Matrices | None = None
 ) -> Found:
     found = search.by_words(connection, wanted)
     models = search.models(connection, wanted)

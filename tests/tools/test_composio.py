@@ -290,3 +290,18 @@ async def test_name_that_could_change_the_address_is_refused(tmp_path: Path, nam
         answer = await served.http.post(f"/v1/tools/composio/{name}")
         assert answer.status_code in (404, 422)
         assert composio.asked == []
+
+
+async def test_tool_is_called_outside_of_a_conversation_and_can_be_deleted(tmp_path: Path) -> None:
+    async with running() as composio, serve(tmp_path, environment=surroundings(composio)) as served:
+        composio.routes[f"{API}/tools/{SLUG}"] = json_reply(TOOL)
+        composio.routes[f"{API}/tools/execute/{SLUG}"] = DONE
+        tool = await added(served)
+        agent = await served.agent(tool_ids=[tool["id"]], include_base_tools=False)
+        path = f"/v1/agents/{agent['id']}/tools/github_create_an_issue/run"
+        done = (await served.http.post(path, json={"args": {"title": "Broken"}})).json()
+        gone = await served.http.delete(f"/v1/tools/{tool['id']}")
+        left = (await served.http.get(f"/v1/agents/{agent['id']}")).json()["tools"]
+        known = await served.http.get(f"/v1/tools/{tool['id']}")
+    assert (done["status"], done["func_return"]) == ("success", '{"id":7}')
+    assert (gone.status_code, left, known.status_code) == (200, [], 404)

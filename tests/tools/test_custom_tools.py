@@ -34,8 +34,8 @@ ROLL_SCHEMA = {
 BARE: dict[str, Any] = {
     "tool_type": "custom", "source_type": "python", "args_json_schema": None, "tags": [], "return_char_limit": 50000,
     "pip_requirements": None, "npm_requirements": None, "default_requires_approval": None,
-    "enable_parallel_execution": None, "project_id": None, "metadata_": None, "created_by_id": None,
-    "last_updated_by_id": None,
+    "enable_parallel_execution": None, "idempotent": None, "project_id": None, "metadata_": None,
+    "created_by_id": None, "last_updated_by_id": None,
 }  # fmt: skip
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 
+from letta.api import routes
 from letta.api.context import (
     AgentId,
     BlockId,
@@ -20,14 +21,13 @@ from letta.api.wire import to_wire
 from letta.errors import InvalidValue, NotFound
 from letta.runtime import grouping
 from letta.runtime.context_report import context_report
-from letta.runtime.creation import HIDDEN, attach_with_rules, set_approval
+from letta.runtime.creation import attach_with_rules, set_approval, shown_secrets
 from letta.runtime.prompts import current_prompt
 from letta.schemas.agents import (
     AgentInclude,
     AgentOrderBy,
     AgentSearch,
     AgentSearchResponse,
-    AgentSecret,
     AgentState,
     ContextWindowOverview,
     CreateAgent,
@@ -41,7 +41,7 @@ from letta.schemas.tools import Tool, ToolApproval, ToolExecutionResult, ToolRun
 from letta.store import agents, blocks, conversations, identities, messages, runs, tools
 from letta.store.agents import AgentFilter
 
-router = APIRouter(prefix="/v1/agents", tags=["agents"])
+router = routes.router(prefix="/v1/agents", tags=["agents"])
 
 Texts = Annotated[list[str] | None, Query()]
 Include = Annotated[list[AgentInclude] | None, Query()]
@@ -107,7 +107,7 @@ def _conditions(body: AgentSearch) -> AgentFilter:
 
 @router.post("", response_model=AgentState)
 async def create_agent(parts: Parts, body: CreateAgent) -> Response:
-    return reply(await completed(parts, await parts.agents.create(body)))
+    return reply(await parts.agents.create(body))
 
 
 @router.get("", response_model=list[AgentState])
@@ -174,7 +174,7 @@ async def recompile_agent(parts: Parts, agent_id: AgentId, dry_run: bool = False
 async def retrieve_context(parts: Parts, agent_id: AgentId, conversation_id: str | None = None) -> Response:
     """What fills the agent's context window, in tokens and as text."""
     chosen = agent_id if conversation_id in (None, "default") else conversation_id
-    return reply(await context_report(parts.database, agent_id, chosen))
+    return reply(await context_report(parts.database, parts.registry, agent_id, chosen))
 
 
 @router.patch("/{agent_id}/reset-messages", response_model=AgentState)
@@ -296,9 +296,7 @@ async def completed(parts: Server, state: AgentState, include: frozenset[str] = 
             wire for wire in to_wire(pending) if wire["message_type"] == "approval_request_message"
         )
     if "agent.secrets" in include:
-        kept = parts.vault.open(locked)
-        state.secrets = [AgentSecret(agent_id=state.id, key=key, value=HIDDEN) for key in sorted(kept)]
-        state.tool_exec_environment_variables = state.secrets
+        state.secrets = state.tool_exec_environment_variables = shown_secrets(state.id, parts.vault.open(locked))
     return state
 
 

@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 from sqlalchemy import Connection
 
+from letta.api import routes
 from letta.api.agents import Included
 from letta.api.context import AgentId, ArchiveId, Page, Paging, Parts, PassageId, Server, paging, reply
 from letta.errors import InvalidRequest
@@ -16,7 +17,7 @@ from letta.schemas.passages import CreatePassage, CreatePassages, Passage
 from letta.store import agents, archives, passages, pieces
 from letta.store.agents import AgentFilter
 
-router = APIRouter(prefix="/v1", tags=["archives"])
+router = routes.router(prefix="/v1", tags=["archives"])
 
 Archives = Annotated[Page, Depends(paging())]
 

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from sqlalchemy import Connection
 
+from letta.api import routes
 from letta.api.agents import Included
 from letta.api.context import BlockId, IdentityId, Page, Paging, Parts, paging, reply
 from letta.schemas.agents import AgentState
@@ -14,7 +15,7 @@ from letta.store import agents, block_history, blocks, identities
 from letta.store.agents import AgentFilter
 from letta.store.blocks import BlockFilter
 
-router = APIRouter(prefix="/v1/blocks", tags=["blocks"])
+router = routes.router(prefix="/v1/blocks", tags=["blocks"])
 
 Texts = Annotated[list[str] | None, Query()]
 Blocks = Annotated[Page, Depends(paging(order="asc"))]

@@ -2,17 +2,18 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 from pydantic import Field
 from sqlalchemy import Connection
 
+from letta.api import routes
 from letta.api.context import Parts, reply
 from letta.errors import Conflict
 from letta.schemas.common import JsonObject, Wire
 from letta.schemas.tools import DEFAULT_RETURN_CHAR_LIMIT, Tool, ToolType
 from letta.store import tools
 
-router = APIRouter(prefix="/v1/tools/composio", tags=["tools"])
+router = routes.router(prefix="/v1/tools/composio", tags=["tools"])
 
 # It becomes a part of a URL at Composio.
 _SLUG = "^[A-Za-z0-9_-]{1,200}$"

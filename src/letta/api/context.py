@@ -3,6 +3,7 @@
 Routes parse, call and return. They receive the parts through `Parts`, which `letta.app` puts on the application.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -14,13 +15,21 @@ from letta.memory.indexing import Indexer
 from letta.memory.recall import Recall
 from letta.models.embeddings import Embeddings
 from letta.models.registry import Registry
+from letta.runtime.batches import Batches
+from letta.runtime.callbacks import Callbacks
 from letta.runtime.creation import Agents
+from letta.runtime.following import Following
+from letta.runtime.expiry import Expiry
 from letta.runtime.groups import Groups
+from letta.runtime.numbers import Numbers
+from letta.runtime.observe import Observer
 from letta.runtime.runner import Runner
+from letta.runtime.schedules import Schedules
 from letta.schemas.common import Prefix, id_pattern
 from letta.settings import Settings
 from letta.store.access import Database
 from letta.store.lock import FileLock
+from letta.store.notices import Notices
 from letta.store.vault import Vault
 from letta.tools.code import CodeCalls
 from letta.tools.composio import Composio
@@ -37,6 +46,12 @@ class Server:
     vault: Vault
     registry: Registry
     runner: Runner
+    notices: Notices
+    following: Following
+    schedules: Schedules
+    batches: Batches
+    numbers: Numbers
+    observer: Observer
     agents: Agents
     groups: Groups
     mcp: ToolServers
@@ -47,7 +62,10 @@ class Server:
     recall: Recall
     indexer: Indexer
     default_embedding: str | None
+    expiry: Expiry
+    callbacks: Callbacks
     lock: FileLock | None = None
+    upkeep: tuple[asyncio.Task[None], ...] = ()
 
 
 async def _server(request: Request) -> Server:

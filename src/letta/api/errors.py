@@ -7,7 +7,16 @@ from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
-from letta.errors import Busy, Conflict, LettaError, McpFailed, ModelError, NotBuilt, PendingApproval
+from letta.errors import (
+    Busy,
+    Conflict,
+    DeadlineExceeded,
+    LettaError,
+    McpFailed,
+    ModelError,
+    NotBuilt,
+    PendingApproval,
+)
 
 # Clients of the official SDKs repeat 409 and 5xx by themselves unless told not to.
 _NO_RETRY = {"x-should-retry": "false"}
@@ -30,7 +39,8 @@ def answer(error: LettaError) -> Response:
     prefix = "INVALID_ARGUMENT: " if error.status == 400 else ""
     more = error.details if isinstance(error, Busy) else {}
     body = {**more, "detail": f"{prefix}{error.message}"}
-    return _json(body, error.status, _NO_RETRY if isinstance(error, Conflict | McpFailed | NotBuilt) else None)
+    final = isinstance(error, Conflict | McpFailed | NotBuilt) or error.code == DeadlineExceeded.code
+    return _json(body, error.status, _NO_RETRY if final else None)
 
 
 async def _own(request: Request, error: Exception) -> Response:

@@ -28,11 +28,15 @@ class Gateway:
 
     With `own_names_only`, a request must call the server by a name of this machine or an IP address. That is for a
     server without a password: a website could point its own name at this machine, for a visitor's browser to call.
+    With `metrics_public`, metrics are read without the password.
     """
 
-    def __init__(self, app: App, password: str | None, *, own_names_only: bool = False) -> None:
+    def __init__(
+        self, app: App, password: str | None, *, own_names_only: bool = False, metrics_public: bool = False
+    ) -> None:
         self._app = app
         self._own_names_only = own_names_only
+        self._open = _OPEN | {"/metrics"} if metrics_public else _OPEN
         self._password = password.encode() if password else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,7 +66,7 @@ class Gateway:
 
     def _allowed(self, scope: Scope) -> bool:
         # A browser asks with OPTIONS before it may send the password.
-        if self._password is None or scope["path"] in _OPEN or scope["method"] == "OPTIONS":
+        if self._password is None or scope["path"] in self._open or scope["method"] == "OPTIONS":
             return True
         headers = {name: value for name, value in scope["headers"] if name in (b"authorization", b"x-bare-password")}
         bearer = headers.get(b"authorization", b"")

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Response
-from fastapi.responses import StreamingResponse
+from fastapi import Depends, Path, Query, Response
 from sqlalchemy import Connection
 
-from letta.api import openapi, sse
+from letta.api import openapi, routes, sse
 from letta.api.context import AgentId, MessageId, Page, Parts, Server, paging, reply
-from letta.api.messages import refuse_unbuilt, wire_options, with_prompt
+from letta.api.messages import with_prompt
+from letta.api.sending import refuse_unbuilt, wire_options
 from letta.api.wire import Wire, WireOptions, to_wire
 from letta.errors import InvalidValue, NotAllowed, NotBuilt
 from letta.runtime import grouping
@@ -24,7 +24,7 @@ from letta.schemas.sends import SendRequest
 from letta.store import agents, group_talk, groups, messages
 from letta.store.groups import GroupFilter
 
-router = APIRouter(prefix="/v1", tags=["groups"])
+router = routes.router(prefix="/v1", tags=["groups"])
 
 GroupId = Annotated[str, Path(pattern=id_pattern(Prefix.GROUP), description="`group-` and a lower-case UUID4")]
 Groups = Annotated[Page, Depends(paging(order="asc"))]
@@ -145,6 +145,9 @@ async def reset_group_messages(parts: Parts, group_id: GroupId) -> Response:
 
 async def _send(parts: Server, group_id: str, body: SendRequest, *, streaming: bool) -> Response:
     refuse_unbuilt(body)
+    for name in ("busy_policy", "callback_url", "deadline_seconds"):
+        if getattr(body, name) is not None:
+            raise NotBuilt(f"{name}: not built yet for groups")
     if body.background:
         raise NotBuilt("background: following a group's turn later is not built yet; it goes on when its client leaves")
     if body.override_model is not None:
@@ -155,11 +158,8 @@ async def _send(parts: Server, group_id: str, body: SendRequest, *, streaming: b
     )
     if not streaming:
         return reply(await _collect(turn, options.wire))
-    return StreamingResponse(
-        sse.relay(None, turn.log, _frames(turn, options), options),
-        media_type="text/event-stream; charset=utf-8",
-        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-    )
+    frames = sse.relay(turn.log.batches(idle=options.ping_interval), _frames(turn, options), options)
+    return sse.EventStream(frames, parts.settings.stream_patience)
 
 
 async def _collect(turn: Turn, options: WireOptions) -> Wire:

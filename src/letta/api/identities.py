@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body
+from fastapi import Body
 from pydantic import BeforeValidator
 from sqlalchemy import Connection
 
+from letta.api import routes
 from letta.api.agents import Included
 from letta.api.context import IdentityId, Page, Paging, Parts, reply
 from letta.schemas.agents import AgentState
@@ -24,7 +25,7 @@ from letta.store.agents import AgentFilter
 from letta.store.blocks import BlockFilter
 from letta.store.identities import IdentityFilter
 
-router = APIRouter(prefix="/v1/identities", tags=["identities"])
+router = routes.router(prefix="/v1/identities", tags=["identities"])
 
 Properties = Annotated[list[IdentityProperty], BeforeValidator(storable), Body()]
 

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import TypeAdapter
 
+from letta.api import routes
 from letta.api.context import AgentId, McpServerId, Parts, Server, ToolId, reply
 from letta.api.openapi import STREAM
 from letta.api.sse import frame
@@ -25,7 +26,7 @@ from letta.store.mcp_servers import StoredServer
 from letta.tools.mcp.servers import shown
 from letta.tools.mcp.sign_in import SignIn
 
-router = APIRouter(prefix="/v1/mcp-servers", tags=["mcp_servers"])
+router = routes.router(prefix="/v1/mcp-servers", tags=["mcp_servers"])
 
 CALLBACK = "/v1/tools/mcp/oauth/callback"
 PING_SECONDS = 15.0

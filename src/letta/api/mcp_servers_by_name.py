@@ -3,9 +3,10 @@
 from html import escape
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 
+from letta.api import routes
 from letta.api.context import Parts, reply
 from letta.api.mcp_servers import run_tool, stream_connect
 from letta.api.openapi import STREAM
@@ -24,7 +25,7 @@ from letta.schemas.tools import Tool, ToolExecutionResult, ToolRun
 from letta.store import mcp_servers, tools
 from letta.store.mcp_servers import StoredServer
 
-router = APIRouter(prefix="/v1/tools/mcp", tags=["mcp_servers"])
+router = routes.router(prefix="/v1/tools/mcp", tags=["mcp_servers"])
 
 _FORMS: dict[str, type[NamedStdioServer] | type[NamedSseServer] | type[NamedStreamableHttpServer]] = {
     "stdio": NamedStdioServer,

@@ -2,17 +2,17 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
-from fastapi.responses import StreamingResponse
+from fastapi import Depends, Query, Response
 
-from letta.api import openapi, sse
+from letta.api import openapi, routes
+from letta.api.arrival import Marked
 from letta.api.context import AgentId, MessageId, Page, Parts, Server, paging, reply
+from letta.api.sending import check_unstreamed, send, start_in_background
 from letta.api.wire import WireOptions, all_to_wire, to_wire
-from letta.errors import Conflict, InvalidValue, NotAllowed, NotBuilt
+from letta.errors import Conflict, NotAllowed, NotFound
 from letta.memory.window import is_prompt
 from letta.runtime.commit import close_pending
 from letta.runtime.prompts import current_prompt
-from letta.runtime.runner import Running
 from letta.schemas import wire_messages
 from letta.schemas.compaction import Compact, CompactionResponse
 from letta.schemas.messages import Message, TextPart
@@ -20,36 +20,31 @@ from letta.schemas.runs import CancelRuns, Run
 from letta.schemas.sends import MessageType, SendRequest
 from letta.store import messages, runs
 
-router = APIRouter(prefix="/v1", tags=["messages"])
+router = routes.router(prefix="/v1", tags=["messages"])
 
 Types = Annotated[list[MessageType] | None, Query()]
 Messages = Annotated[Page, Depends(paging(limit=100))]
 
 
 @router.post("/agents/{agent_id}/messages", response_model=wire_messages.LettaResponse, responses=openapi.ANSWER)
-async def send_message(parts: Parts, agent_id: AgentId, body: SendRequest) -> Response:
+async def send_message(parts: Parts, agent_id: AgentId, body: SendRequest, marks: Marked) -> Response:
     """Send messages and get the agent's answer, as JSON or (with `streaming`) as server-sent events."""
     streaming = bool(body.streaming)
     if not streaming:
-        for name, wrong in (("stream_tokens", True), ("background", True), ("include_pings", False)):
-            if getattr(body, name) is wrong:
-                raise InvalidValue(f"{name}={str(wrong).lower()} needs streaming=true")
-    return await _send(parts, agent_id, body, streaming=streaming)
+        check_unstreamed(body)
+    return await send(parts, agent_id, agent_id, body, marks, streaming=streaming)
 
 
 @router.post("/agents/{agent_id}/messages/stream", response_model=None, responses=openapi.STREAM, deprecated=True)
-async def stream_message(parts: Parts, agent_id: AgentId, body: SendRequest) -> Response:
+async def stream_message(parts: Parts, agent_id: AgentId, body: SendRequest, marks: Marked) -> Response:
     """Send messages and get the answer as server-sent events."""
-    return await _send(parts, agent_id, body, streaming=True)
+    return await send(parts, agent_id, agent_id, body, marks, streaming=True)
 
 
 @router.post("/agents/{agent_id}/messages/async", response_model=Run)
-async def send_message_async(parts: Parts, agent_id: AgentId, body: SendRequest) -> Response:
+async def send_message_async(parts: Parts, agent_id: AgentId, body: SendRequest, marks: Marked) -> Response:
     """Send messages and get the run at once; the agent works on it in the background."""
-    if body.callback_url is not None:
-        raise NotBuilt("callback_url: calling back when a run ends is not built yet")
-    running = await _start(parts, agent_id, agent_id, body, background=True)
-    return reply(await parts.database.read(runs.get, running.work.id))
+    return reply(await start_in_background(parts, agent_id, agent_id, body, marks))
 
 
 @router.post("/agents/{agent_id}/messages/cancel", response_model=dict[str, Literal["cancelled", "failed"]])
@@ -86,9 +81,10 @@ async def list_messages(
     assistant_message_tool_kwarg: str = "message",
 ) -> Response:
     """What was said, oldest first. `after` means newer and `before` older, whatever the order."""
+    thread_id = agent_id if conversation_id in (None, "default") else str(conversation_id)
     found = await parts.database.read(
         messages.conversation_page,
-        agent_id if conversation_id in (None, "default") else conversation_id,
+        thread_id,
         cursor_order="time",
         after=page.after,
         before=page.before,
@@ -104,7 +100,7 @@ async def list_messages(
         assistant_message_tool_kwarg,
         frozenset(include_return_message_types) if include_return_message_types else None,
     )
-    return reply(all_to_wire(await with_prompt(parts, found), options))
+    return reply(all_to_wire(await with_prompt(parts, found, thread_id), options))
 
 
 @router.get("/messages", response_model=list[wire_messages.Message])
@@ -116,18 +112,13 @@ async def list_all_messages(
         messages.everywhere, conversation_id, page.after, page.before, page.order, page.limit
     )
     wanted = frozenset(include_return_message_types) if include_return_message_types else None
-    return reply(all_to_wire(await with_prompt(parts, found), WireOptions(types=wanted)))
+    return reply(all_to_wire(await with_prompt(parts, found, conversation_id), WireOptions(types=wanted)))
 
 
 @router.patch("/agents/{agent_id}/messages/{message_id}", response_model=None, responses=openapi.GONE, deprecated=True)
 async def modify_message(parts: Parts, agent_id: AgentId, message_id: MessageId) -> Response:
     """Refused on purpose, as every V1 server does: what was said is not rewritten."""
     raise NotAllowed("messages cannot be changed once they are sent: send another one, or reset the agent's messages")
-
-
-@router.get("/messages/batches", include_in_schema=False)
-async def list_batches() -> Response:
-    raise NotBuilt("Sending messages in batches is not built yet")
 
 
 @router.get("/messages/{message_id}", response_model=list[wire_messages.Message])
@@ -138,50 +129,18 @@ async def retrieve_message(parts: Parts, message_id: MessageId) -> Response:
     return reply(to_wire(shown))
 
 
-async def with_prompt(parts: Server, found: list[Message]) -> list[Message]:
-    """The messages, with the system prompt filled in as it is now."""
-    return [await _filled(parts, message) if is_prompt(message) else message for message in found]
+async def with_prompt(parts: Server, found: list[Message], conversation_id: str | None = None) -> list[Message]:
+    """The messages, with the system prompt filled in as it is now; as it is in a fork that shares the message."""
+    return [
+        await _filled(parts, message, conversation_id or message.conversation_id) if is_prompt(message) else message
+        for message in found
+    ]
 
 
-async def _filled(parts: Server, message: Message) -> Message:
-    prompt = await current_prompt(parts.database, message.agent_id, message.conversation_id)
+async def _filled(parts: Server, message: Message, conversation_id: str) -> Message:
+    try:
+        prompt = await current_prompt(parts.database, message.agent_id, conversation_id)
+    except NotFound:
+        # The conversation was deleted: its messages stay, its prompt is not made any more.
+        return message
     return message.model_copy(update={"parts": [TextPart(text=prompt)]})
-
-
-def refuse_unbuilt(body: SendRequest) -> None:
-    """Raises letta.errors.NotBuilt for what this version cannot do, before anything is stored."""
-    for name in ("return_logprobs", "return_token_ids", "top_logprobs"):
-        if getattr(body, name):
-            raise NotBuilt(f"{name} is not built yet")
-
-
-def wire_options(body: SendRequest) -> WireOptions:
-    """How the caller wants messages shown."""
-    return WireOptions(
-        body.use_assistant_message,
-        body.assistant_message_tool_name,
-        body.assistant_message_tool_kwarg,
-        frozenset(body.include_return_message_types) if body.include_return_message_types is not None else None,
-        body.include_compaction_messages,
-    )
-
-
-async def _start(parts: Server, agent_id: str, conversation_id: str, body: SendRequest, *, background: bool) -> Running:
-    refuse_unbuilt(body)
-    if body.override_model is not None:
-        parts.registry.resolve(body.override_model)
-    return await parts.runner.start(agent_id, conversation_id, body, background=background)
-
-
-async def _send(parts: Server, agent_id: str, body: SendRequest, *, streaming: bool) -> Response:
-    running = await _start(parts, agent_id, agent_id, body, background=bool(body.background))
-    if not streaming:
-        return reply(await sse.collect(running.work.id, running.events, wire_options(body)))
-    options = sse.StreamOptions(
-        wire_options(body), bool(body.stream_tokens), body.include_pings is not False, parts.settings.ping_interval
-    )
-    return StreamingResponse(
-        sse.stream(running.work.id, running.events, options),
-        media_type="text/event-stream; charset=utf-8",
-        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-    )

@@ -3,14 +3,15 @@
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
+from letta.api import routes
 from letta.api.context import Parts, Server, reply
 from letta.schemas.llm_config import ProviderCategory
 from letta.schemas.models import EmbeddingModel, Model
 from letta.schemas.providers import ProviderType
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = routes.router(prefix="/v1/models", tags=["models"])
 
 Anew = Annotated[bool, Query(description="Ask every provider now, not the lists of the last ten minutes")]
 

@@ -1,4 +1,4 @@
-"""What `/openapi.json` says beyond the routes themselves: operation ids, error answers, streams, the password.
+"""What `/openapi.json` says beyond the routes themselves: error answers, streams, the password.
 
 Documentation only: nothing here changes what a request does.
 """
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
@@ -48,11 +47,6 @@ ANSWER: dict[int | str, dict[str, Any]] = {
 
 GONE: dict[int | str, dict[str, Any]] = {405: {"model": Refusal, "description": "Refused on purpose"}}
 """The response of a route that exists to say no."""
-
-
-def operation_id(route: APIRoute) -> str:
-    """The name of the function that answers: stable, and readable in generated clients."""
-    return route.name
 
 
 def describe(app: FastAPI) -> None:

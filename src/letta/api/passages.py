@@ -3,9 +3,10 @@
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from sqlalchemy import Connection
 
+from letta.api import routes
 from letta.api.context import MAX_PAGE, AgentId, Parts, PassageId, reply
 from letta.memory import archival
 from letta.memory.archival import Answer, Question
@@ -24,7 +25,7 @@ from letta.store import agents, archives, passages
 from letta.store.query import now
 from letta.tools.archival import RESULTS
 
-router = APIRouter(prefix="/v1", tags=["passages"])
+router = routes.router(prefix="/v1", tags=["passages"])
 
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 Tags = Annotated[list[str] | None, Query()]

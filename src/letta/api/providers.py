@@ -10,21 +10,23 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from sqlalchemy import Connection
 
+from letta.api import routes
 from letta.api.context import Page, Paging, Parts, ProviderId, Server, reply
-from letta.errors import InvalidRequest, InvalidValue, NotFound
+from letta.errors import InvalidRequest, InvalidValue, NotFound, StoreUnavailable
 from letta.models.provider import ProviderConfig, provider_type
 from letta.models.registry import KINDS, Registry
 from letta.schemas.llm_config import ProviderCategory
 from letta.schemas.providers import CheckProvider, CreateProvider, Provider, ProviderType, UpdateProvider
 from letta.store import providers
 from letta.store.access import Database
+from letta.store.notices import Notices, rung
 from letta.store.providers import StoredProvider
 from letta.store.vault import Vault
 
-router = APIRouter(prefix="/v1/providers", tags=["providers"])
+router = routes.router(prefix="/v1/providers", tags=["providers"])
 log = logging.getLogger(__name__)
 
 _SECRET = ("api_key", "access_key")
@@ -35,6 +37,8 @@ _VARIABLES = {
     "bedrock": "AWS_REGION and the AWS keys",
     "google_vertex": "GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION",
 }
+_CHANGED = "providers"
+_RELOAD = 15.0
 _turns: WeakKeyDictionary[Registry, asyncio.Lock] = WeakKeyDictionary()
 
 
@@ -192,9 +196,27 @@ def _readable(vault: Vault, stored: StoredProvider, changes: Mapping[str, Any]) 
 
 
 async def _renew(parts: Server) -> None:
-    """Give the registry what is stored now; one after the other, so that an older list never comes last."""
-    async with _turns.setdefault(parts.registry, asyncio.Lock()):
-        parts.registry.set_byok(await load_byok(parts.database, parts.vault))
+    """Give the registry what is stored now, and tell the other replicas."""
+    await _load(parts.database, parts.vault, parts.registry)
+    parts.notices.tell(_CHANGED, everybody=True)
+
+
+async def _load(database: Database, vault: Vault, registry: Registry) -> None:
+    """One after the other, so that an older list never comes last."""
+    async with _turns.setdefault(registry, asyncio.Lock()):
+        registry.set_byok(await load_byok(database, vault))
+
+
+async def keep_current(database: Database, vault: Vault, registry: Registry, notices: Notices) -> None:
+    """Load the providers again whenever another replica changed them, for ever; often enough where none can tell."""
+    with notices.watch(_CHANGED) as changed:
+        while True:
+            if await rung(changed, _RELOAD) or not notices.reach:
+                changed.clear()
+                try:
+                    await _load(database, vault, registry)
+                except StoreUnavailable:
+                    log.warning("providers are read again later")
 
 
 # -- providers of the environment --------------------------------------------------------------------------------------

@@ -2,24 +2,26 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Path, Query
+from fastapi import Body, Depends, Header, Path, Query, Response
 from sqlalchemy import Connection
 
-from letta.api import openapi
+from letta.api import openapi, routes, sse
 from letta.api.context import MAX_PAGE, Page, Parts, RunId, paging, reply
+from letta.api.following import follow
 from letta.api.wire import all_to_wire
-from letta.errors import Conflict, InvalidValue, NotBuilt
+from letta.errors import Conflict, InvalidValue
 from letta.schemas import wire_messages
+from letta.schemas.common import INT32_MAX, Count
 from letta.schemas.messages import Message
 from letta.schemas.run_metrics import RunMetrics
 from letta.schemas.runs import FollowStream, Job, Run, RunStatus, RunUsage, StopReason
 from letta.schemas.steps import ProviderTrace, Step
-from letta.store import messages, run_metrics, runs, steps, traces
+from letta.store import messages, run_events, run_metrics, runs, steps, traces
 from letta.store.runs import OPEN, RunFilter
 from letta.store.steps import StepFilter
 
-_runs = APIRouter(prefix="/v1/runs", tags=["runs"])
-_jobs = APIRouter(prefix="/v1/jobs", tags=["jobs"], deprecated=True)
+_runs = routes.router(prefix="/v1/runs", tags=["runs"])
+_jobs = routes.router(prefix="/v1/jobs", tags=["jobs"], deprecated=True)
 
 Runs = Annotated[Page, Depends(paging(limit=100))]
 RunMessages = Annotated[Page, Depends(paging(limit=100, order="asc"))]
@@ -106,8 +108,32 @@ async def retrieve_run_trace(parts: Parts, run_id: RunId, limit: Annotated[int, 
 
 @_runs.post("/{run_id}/stream", response_model=None, responses=openapi.STREAM)
 async def stream_run(parts: Parts, run_id: RunId, body: Annotated[FollowStream | None, Body()] = None) -> Any:
-    await parts.database.read(runs.get, run_id)
-    raise NotBuilt("Following the stream of a run is not built yet: read /v1/runs/{run_id}/messages when it has ended")
+    """What happens in a run, from its beginning or behind frame `starting_after`, until its end."""
+    return await follow(parts, run_id, body or FollowStream())
+
+
+@_runs.get("/{run_id}/stream", response_model=None, responses=openapi.STREAM)
+async def watch_run(
+    parts: Parts,
+    run_id: RunId,
+    starting_after: Annotated[Count, Query(description="Only frames behind this number")] = 0,
+    include_pings: Annotated[bool, Query(description="Send a frame after each while of silence, too")] = True,
+    last_event_id: Annotated[str | None, Header(description="Where a browser left off; wins over the query")] = None,
+) -> Any:
+    """The same for a browser's `EventSource`: frames have `id:` lines, and it comes back with the last one it saw."""
+    if last_event_id == sse.END:
+        # What tells a browser not to come back.
+        return Response(status_code=204)
+    wanted = FollowStream(starting_after=_number(last_event_id, starting_after), include_pings=include_pings)
+    return await follow(parts, run_id, wanted, ids=True)
+
+
+def _number(event_id: str | None, otherwise: int) -> int:
+    if not event_id:
+        return otherwise
+    if not event_id.isascii() or not event_id.isdecimal() or int(event_id) > INT32_MAX:
+        raise InvalidValue(f"Last-Event-ID: {event_id[:40]!r} is none of the ids this stream sends: leave it out")
+    return int(event_id)
 
 
 # -- the older name ----------------------------------------------------------------------------------------------------
@@ -155,6 +181,7 @@ def _remove(connection: Connection, run_id: str) -> Run:
     if run.status in OPEN:
         raise Conflict(f"run {run_id} is {run.status}: cancel it before deleting it")
     runs.remove(connection, run_id)
+    run_events.remove(connection, run_id)
     return run
 
 
@@ -176,6 +203,4 @@ def _traces(connection: Connection, run_id: str, limit: int) -> list[ProviderTra
     return traces.of_run(connection, run_id, limit)
 
 
-router = APIRouter()
-router.include_router(_runs)
-router.include_router(_jobs)
+router = routes.joined(_runs, _jobs)

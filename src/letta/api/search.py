@@ -3,8 +3,9 @@
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
+from letta.api import routes
 from letta.api.context import Parts, Server, reply
 from letta.api.passages import HOW, timezone_of
 from letta.api.wire import to_wire
@@ -15,7 +16,7 @@ from letta.store import messages, search
 from letta.store.pieces import MESSAGE
 from letta.store.search import Hit, Mode, Wanted
 
-router = APIRouter(prefix="/v1", tags=["messages"])
+router = routes.router(prefix="/v1", tags=["messages"])
 
 _TYPES = {Role.SYSTEM: "system_message", Role.USER: "user_message", Role.ASSISTANT: "assistant_message"}
 

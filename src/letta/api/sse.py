@@ -5,22 +5,33 @@ Frames are unnamed `data:` lines only, because the official SDKs drop every othe
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
 import orjson
+from fastapi import Response
+from starlette.types import Receive, Scope, Send
 
 from letta.api.wire import Pieces, Wire, WireOptions, moment, to_wire
 from letta.errors import LettaError, ModelError, PendingApproval
-from letta.runtime.events import Committed, Delta, Event, EventLog, Failure, Finished, Log, RunUsage
+from letta.runtime.events import Committed, Delta, Event, Failure, Finished, RunUsage
+from letta.runtime.following import Following, Part
 from letta.runtime.records import usage_json
+from letta.runtime.runner import Running
 from letta.schemas.messages import Message, Role
 from letta.schemas.runs import StopReason
 from letta.store.query import now
 
+log = logging.getLogger(__name__)
+
 DONE = b"data: [DONE]\n\n"
+END = "done"
+"""What a browser that has read a stream to its end sends as `Last-Event-ID`."""
+_PER_ATTEMPT = 10_000_000
 E = TypeVar("E")
 _STREAM_ERRORS = frozenset(
     {"llm_timeout", "llm_rate_limit", "llm_authentication", "llm_empty_response", "stream_incomplete"}
@@ -37,42 +48,82 @@ class StreamOptions:
     ping_interval: float
 
 
+class EventStream(Response):
+    """An answer of frames. A reader that takes nothing for `patience` seconds is dropped; so is one that has left."""
+
+    media_type = "text/event-stream; charset=utf-8"
+
+    def __init__(self, frames: AsyncGenerator[bytes], patience: float) -> None:
+        self._frames = frames
+        self._patience = patience
+        self._over = False
+        self.status_code = 200
+        self.background = None
+        self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        writing = asyncio.current_task()
+        assert writing is not None, "an answer is written in a task"
+        leaving = asyncio.ensure_future(_left(receive))
+        leaving.add_done_callback(lambda left: left.cancelled() or self._over or writing.cancel())
+        try:
+            await self._write(send)
+        except asyncio.CancelledError:
+            if not leaving.done():
+                raise
+            writing.uncancel()
+        except TimeoutError:
+            log.warning("a reader of a stream took nothing for %.0f seconds and is dropped", self._patience)
+        finally:
+            self._over = True
+            leaving.cancel()
+
+    async def _write(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with aclosing(self._frames):
+            async for data in self._frames:
+                # Waits while what was sent before has not reached the reader.
+                async with asyncio.timeout(self._patience):
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _left(receive: Receive) -> None:
+    """Wait until the reader goes away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def frame(value: Wire) -> bytes:
     """One SSE frame."""
     return b"data: " + orjson.dumps(value) + b"\n\n"
 
 
-def stream(run_id: str, events: EventLog, options: StreamOptions) -> AsyncIterator[bytes]:
-    """The frames of a run, as many at once as there are, ending with `[DONE]`."""
-    return relay(run_id, events, Encoder(run_id, options).frames, options)
+async def stream(parts: AsyncGenerator[Part], encoder: "RunFrames") -> AsyncGenerator[bytes]:
+    """The frames of a run, as many at once as there are, ending with `[DONE]`; a keep-alive for every empty part."""
+    if encoder.options.pings:
+        yield encoder.ping()
+    async with aclosing(parts):
+        async for part in parts:
+            if part.events:
+                if data := b"".join(encoder.frames(part)):
+                    yield data
+            elif encoder.options.pings:
+                yield encoder.ping()
 
 
 async def relay(
-    run_id: str | None, events: Log[E], frames: Callable[[E | Finished], list[bytes]], options: StreamOptions
-) -> AsyncIterator[bytes]:
-    """The frames of any log of events, with keep-alives in between."""
+    batches: AsyncIterator[list[E]], frames: Callable[[E], list[bytes]], options: StreamOptions
+) -> AsyncGenerator[bytes]:
+    """The frames of any events, with a keep-alive for every empty batch."""
     if options.pings:
-        yield frame(_ping(run_id))
-    batches = events.batches()
-    waiting: asyncio.Future[list[E | Finished]] | None = None
-    try:
-        while True:
-            waiting = waiting or asyncio.ensure_future(anext(batches))
-            done, _ = await asyncio.wait({waiting}, timeout=options.ping_interval)
-            if not done:
-                if options.pings:
-                    yield frame(_ping(run_id))
-                continue
-            try:
-                batch = waiting.result()
-            except StopAsyncIteration:
-                return
-            waiting = None
+        yield frame(_ping(None, None))
+    async for batch in batches:
+        if batch:
             if data := b"".join(chunk for event in batch for chunk in frames(event)):
                 yield data
-    finally:
-        if waiting is not None:
-            waiting.cancel()
+        elif options.pings:
+            yield frame(_ping(None, None))
 
 
 class Encoder:
@@ -88,28 +139,84 @@ class Encoder:
         self._pieces: dict[str, Pieces] = {}
 
     def frames(self, event: Event) -> list[bytes]:
-        match event:
-            case Delta():
-                return self._delta(event)
-            case Committed():
-                shown = [wire for message in self._fresh(event) for wire in to_wire(message, self._options.wire)]
-                return [frame(self._mark(wire)) for wire in shown]
-            case Finished():
-                return finish_frames([self._run_id], event)
+        if isinstance(event, Finished):
+            return finish_frames([self._run_id], event)
+        return [frame(self._mark(wire)) for wire in self.wires(event)]
 
-    def _delta(self, event: Delta) -> list[bytes]:
+    def wires(self, event: Delta | Committed) -> Iterable[Wire]:
+        """What is shown of an event, each a new object."""
+        if isinstance(event, Committed):
+            return [wire for message in self._fresh(event) for wire in to_wire(message, self._options.wire)]
         if not self._options.tokens:
-            return []
+            return ()
         pieces = self._pieces.get(event.message_id)
         if pieces is None:
             pieces = self._pieces[event.message_id] = Pieces(self._run_id, self._options.wire)
-        return [frame(self._mark(wire)) for wire in pieces.frames(event)]
+        return pieces.frames(event)
 
     def _fresh(self, event: Committed) -> list[Message]:
         streamed = event.streamed if self._options.tokens and event.streamed in self._pieces else None
         return [
             message for message in event.messages if is_shown(message, self._options.wire) and message.id != streamed
         ]
+
+
+class RunFrames:
+    """The frames of a run. A reader that passes `after` gets them with their numbers, those behind `after` only.
+
+    A number is never given to two frames, and each frame has the same one whoever reads it, when and where: in streams
+    of whole messages they are counted from the first of the run, in streams of pieces from the first of the attempt.
+    With `ids` they are also `id:` lines, which is for browsers: the official SDKs stumble over those.
+    """
+
+    def __init__(self, run_id: str, options: StreamOptions, *, after: int | None = None, ids: bool = False) -> None:
+        self.options = options
+        self._run_id = run_id
+        self._encoder = Encoder(run_id, options)
+        self._after = after
+        self._ids = ids
+        self._attempt = 1
+        self._count = 0
+        self._seen = after or 0
+
+    def frames(self, part: Part) -> list[bytes]:
+        if part.attempt != self._attempt and self.options.tokens:
+            self._attempt, self._count = part.attempt, (part.attempt - 1) * _PER_ATTEMPT
+        made: list[bytes] = []
+        for event in part.events:
+            if isinstance(event, Finished):
+                made += self._end(event)
+            else:
+                made += (
+                    [frame(wire) for wire in self._encoder.wires(event)] if self._after is None else self._new(event)
+                )
+        return made
+
+    def _new(self, event: Delta | Committed) -> Iterator[bytes]:
+        assert self._after is not None
+        for wire in self._encoder.wires(event):
+            self._count += 1
+            if self._count > self._after:
+                wire["seq_id"] = self._seen = self._count
+                yield self._identified(frame(wire))
+
+    def _end(self, event: Finished) -> list[bytes]:
+        """Stop reason, usage or error, and `[DONE]`. The first two have numbers, too, which only `id:` lines show."""
+        *told, done = finish_frames([self._run_id], event)
+        if not self._ids or not event.stored:
+            return [*told, done]
+        made = []
+        for data in told:
+            self._count += 1
+            if self._count > self._seen:
+                made.append(b"id: %d\n" % self._count + data)
+        return [*made, b"id: " + END.encode() + b"\n" + done]
+
+    def _identified(self, data: bytes) -> bytes:
+        return b"id: %d\n" % self._count + data if self._ids else data
+
+    def ping(self) -> bytes:
+        return frame(_ping(self._run_id, self._seen or None))
 
 
 def is_shown(message: Message, options: WireOptions) -> bool:
@@ -138,7 +245,7 @@ def usage_statistics(run_ids: Sequence[str], usage: RunUsage) -> Wire:
     return {"message_type": "usage_statistics", **numbers, "run_ids": list(run_ids)}
 
 
-def _ping(run_id: str | None) -> Wire:
+def _ping(run_id: str | None, seen: int | None) -> Wire:
     return {
         "id": f"ping-{uuid4()}",
         "date": moment(now()),
@@ -148,7 +255,7 @@ def _ping(run_id: str | None) -> Wire:
         "sender_id": None,
         "step_id": None,
         "is_err": None,
-        "seq_id": None,
+        "seq_id": seen,
         "run_id": run_id,
     }
 
@@ -165,18 +272,24 @@ def _error(run_id: str, failure: Failure) -> Wire:
     }
 
 
-async def collect(run_id: str, events: EventLog, options: WireOptions) -> Wire:
+async def collect(following: Following, running: Running, options: WireOptions) -> Wire:
     """The blocking answer: wait for the end, then everything the agent said.
 
     Raises:
         letta.errors.LettaError: with the status and body of the failure.
     """
-    finished = await events.wait()
+    finished = await running.events.wait()
+    events: list[Event] = [*running.events.events]
+    if not finished.stored:
+        tokens = bool(running.work.request.get("stream_tokens"))
+        async with aclosing(following.parts(running.work.id, tokens=tokens, idle=None)) as parts:
+            events = [event async for part in parts for event in part.events]
+        [finished] = [event for event in events if isinstance(event, Finished)]
     if finished.failure is not None:
         raise run_failed(finished.failure)
-    messages: list[dict[str, Any]] = [
+    messages: list[Wire] = [
         wire
-        for event in events.events
+        for event in events
         if isinstance(event, Committed)
         for message in event.messages
         if is_shown(message, options)
@@ -185,7 +298,7 @@ async def collect(run_id: str, events: EventLog, options: WireOptions) -> Wire:
     return {
         "messages": messages,
         "stop_reason": stop_reason(finished.stop_reason),
-        "usage": usage_statistics([run_id], finished.usage),
+        "usage": usage_statistics([running.work.id], finished.usage),
         "logprobs": None,
         "turns": None,
     }

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from sqlalchemy import Connection
 
+from letta.api import routes
 from letta.api.context import Page, Parts, StepId, paging, reply
 from letta.api.wire import all_to_wire
 from letta.schemas import wire_messages
@@ -14,8 +15,8 @@ from letta.schemas.steps import ProviderTrace, Step, StepFeedback, StepMetrics
 from letta.store import messages, steps, traces
 from letta.store.steps import StepFilter
 
-_steps = APIRouter(prefix="/v1/steps", tags=["steps"])
-_telemetry = APIRouter(prefix="/v1/telemetry", tags=["telemetry"], deprecated=True)
+_steps = routes.router(prefix="/v1/steps", tags=["steps"])
+_telemetry = routes.router(prefix="/v1/telemetry", tags=["telemetry"], deprecated=True)
 
 Steps = Annotated[Page, Depends(paging())]
 StepMessages = Annotated[Page, Depends(paging(limit=100, order="asc"))]
@@ -97,6 +98,4 @@ def _trace(connection: Connection, step_id: str) -> ProviderTrace | None:
     return traces.of_step(connection, step_id)
 
 
-router = APIRouter()
-router.include_router(_steps)
-router.include_router(_telemetry)
+router = routes.joined(_steps, _telemetry)

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 
+from letta.api import routes
 from letta.api.context import Page, Parts, paging, reply
 from letta.store import tags
 
-router = APIRouter(prefix="/v1/tags", tags=["tags"])
+router = routes.router(prefix="/v1/tags", tags=["tags"])
 
 Tags = Annotated[Page, Depends(paging(order="asc", sorts=("name",)))]
 

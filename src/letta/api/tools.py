@@ -3,10 +3,11 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from pydantic import Field
 from sqlalchemy import Connection
 
+from letta.api import routes
 from letta.api.context import Page, Parts, Server, ToolId, paging, reply
 from letta.errors import Conflict, InvalidRequest, NotBuilt
 from letta.schemas.common import Body, JsonObject, Timestamp, Wire, new_id
@@ -26,7 +27,7 @@ from letta.store.tools import ToolFilter
 from letta.tools import builtin
 from letta.tools.custom import Execution, ToolEnvironment
 
-router = APIRouter(prefix="/v1/tools", tags=["tools"])
+router = routes.router(prefix="/v1/tools", tags=["tools"])
 
 Texts = Annotated[list[str] | None, Query()]
 Types = Annotated[list[ToolType] | None, Query()]
@@ -34,7 +35,7 @@ Tools = Annotated[Page, Depends(paging())]
 
 _OURS = tuple(kind.value for kind in ToolType if kind.startswith("letta_"))
 # What any tool may be given; the rest is its code and what follows from it.
-_FREE = {"description", "tags", "return_char_limit", "default_requires_approval", "metadata_"}
+_FREE = {"description", "tags", "return_char_limit", "default_requires_approval", "idempotent", "metadata_"}
 _CODE = {
     "source_code", "source_type", "json_schema", "args_json_schema", "pip_requirements", "npm_requirements", "name",
 }  # fmt: skip
@@ -194,6 +195,7 @@ async def retrieve_tool_environment(parts: Parts, tool_id: ToolId) -> Any:
 
 @router.delete("/{tool_id}", response_model=None)
 async def delete_tool(parts: Parts, tool_id: ToolId) -> Any:
+    """Delete a tool. Those of an MCP server come back when it is refreshed, as long as it has them."""
     await parts.database.write(_remove, tool_id)
     return reply(None)
 
@@ -281,6 +283,6 @@ def _wanted(connection: Connection, tool_id: str, body: ToolChanges) -> tuple[To
 
 def _remove(connection: Connection, tool_id: str) -> None:
     tool = tools.get(connection, tool_id)
-    if tool.tool_type != ToolType.CUSTOM:
+    if tool.tool_type in _OURS:
         raise InvalidRequest(f"{tool.name} is a {tool.tool_type} tool and cannot be deleted; detach it from agents")
     tools.remove(connection, tool_id)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter
 
+from letta.api import routes
 from letta.errors import NotBuilt
 
 MISSING: dict[str, tuple[str, ...]] = {
@@ -15,7 +16,6 @@ MISSING: dict[str, tuple[str, ...]] = {
         "GET POST /v1/agents/{agent_id}/export",
         "POST /v1/agents/import",
     ),
-    "compacting a conversation": ("POST /v1/conversations/{conversation_id}/compact",),
     "keeping files and folders": (
         "GET /v1/agents/{agent_id}/files",
         "PATCH /v1/agents/{agent_id}/files/close-all",
@@ -52,28 +52,11 @@ MISSING: dict[str, tuple[str, ...]] = {
         "POST /v1/sources/{source_id}/upload",
         "DELETE /v1/sources/{source_id}/{file_id}",
     ),
-    "having several conversations with one agent": (
-        "GET POST /v1/conversations",
-        "GET PATCH DELETE /v1/conversations/{conversation_id}",
-        "POST /v1/conversations/{conversation_id}/cancel",
-        "POST /v1/conversations/{conversation_id}/fork",
-        "GET POST /v1/conversations/{conversation_id}/messages",
+    "showing a provider request without sending it": (
+        "POST /v1/agents/{agent_id}/messages/preview-raw-payload",
         "POST /v1/conversations/{conversation_id}/messages/preview-raw-payload",
-        "POST /v1/conversations/{conversation_id}/recompile",
-        "POST /v1/conversations/{conversation_id}/stream",
     ),
-    "showing a provider request without sending it": ("POST /v1/agents/{agent_id}/messages/preview-raw-payload",),
     "asking an agent's model directly": ("POST /v1/agents/{agent_id}/generate",),
-    "sending messages in batches": (
-        "POST /v1/messages/batches",
-        "GET /v1/messages/batches/{batch_id}",
-        "PATCH /v1/messages/batches/{batch_id}/cancel",
-        "GET /v1/messages/batches/{batch_id}/messages",
-    ),
-    "scheduling messages": (
-        "GET POST /v1/agents/{agent_id}/schedule",
-        "GET DELETE /v1/agents/{agent_id}/schedule/{scheduled_message_id}",
-    ),
     "making agents from templates": (
         "GET POST /v1/templates",
         "PATCH DELETE /v1/templates/{template_name}",
@@ -98,7 +81,7 @@ MISSING: dict[str, tuple[str, ...]] = {
 """What is not built, and the routes that need it: methods, then the path."""
 
 
-def routes() -> list[tuple[str, str, str]]:
+def missing_routes() -> list[tuple[str, str, str]]:
     """Every row as (method, path, what is missing)."""
     rows = [(line.split(), what) for what, lines in MISSING.items() for line in lines]
     return [(method, path, what) for (*methods, path), what in rows for method in methods]
@@ -112,8 +95,8 @@ def _refusal(what: str) -> Callable[[], Awaitable[None]]:
 
 
 def _mounted() -> APIRouter:
-    mounted = APIRouter(include_in_schema=False)
-    for method, path, what in routes():
+    mounted = routes.router(include_in_schema=False)
+    for method, path, what in missing_routes():
         mounted.add_api_route(path, _refusal(what), methods=[method], status_code=501, response_model=None)
     return mounted
 

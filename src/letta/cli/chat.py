@@ -9,6 +9,7 @@ import typer
 from letta_client.types import AgentState
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from letta.cli import terminal
 from letta.cli.agents import table
@@ -72,15 +73,55 @@ class _Chat:
             return None
 
     def _say(self, text: str) -> None:
+        shown, message = Transcript(self._console), {"role": "user", "content": text}
         try:
-            message: Any = {"role": "user", "content": text}
-            with self._client.agents.messages.create(
-                self._agent.id, messages=[message], streaming=True, stream_tokens=True
-            ) as frames:
-                Transcript(self._console).show(frames)
+            try:
+                self._send(shown, message)
+            except letta_client.ConflictError as error:
+                if not self._asks or not self._waits_since_before(shown):
+                    raise error
+                self._send(shown, self._answers(shown), message)
+            while shown.waiting:
+                if not self._asks:
+                    self._console.print("[yellow]The agent waits for an approval: give it in a chat at a keyboard.[/]")
+                    return
+                self._send(shown, self._answers(shown))
         except KeyboardInterrupt:
             self._client.agents.messages.cancel(self._agent.id)
             self._console.print("[yellow]Stopped.[/]")
+        except EOFError:
+            self._console.print("\n[yellow]The call goes on waiting: your next message asks again.[/]")
+
+    def _send(self, shown: Transcript, *messages: Any) -> None:
+        with self._client.agents.messages.create(
+            self._agent.id, messages=messages, streaming=True, stream_tokens=True
+        ) as frames:
+            shown.show(frames)
+
+    def _waits_since_before(self, shown: Transcript) -> bool:
+        """Whether calls wait that were made in an earlier chat, or elsewhere."""
+        pending = self._client.agents.retrieve(self._agent.id, include=["agent.pending_approval"]).pending_approval
+        calls: Any = pending.tool_calls if pending else None
+        for call in calls or ():
+            shown.hold(call.tool_call_id, call.name, call.arguments)
+        return bool(calls)
+
+    def _answers(self, shown: Transcript) -> dict[str, Any]:
+        """What the person says to each call that waits, as a message."""
+        decided = [
+            {"type": "approval", "tool_call_id": call_id, **self._asked(call)}
+            for call_id, call in shown.waiting.items()
+        ]
+        return {"type": "approval", "approvals": decided}
+
+    def _asked(self, call: str) -> dict[str, Any]:
+        """Allow a call? Anything but yes and no is why not."""
+        self._console.print(Text(f"The agent wants to call {call}", style="cyan"), soft_wrap=True)
+        while not (said := self._console.input("[bold yellow]Allow it? (y, n, or why not) [/]").strip()):
+            pass
+        if said.lower() in ("y", "yes"):
+            return {"approve": True}
+        return {"approve": False, **({} if said.lower() in ("n", "no") else {"reason": said})}
 
     def _complain(self, error: letta_client.LettaError) -> None:
         """A failed message does not end the conversation at a keyboard; it does where nobody could answer."""

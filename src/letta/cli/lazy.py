@@ -9,6 +9,7 @@ from typing import Any
 
 WORK = {
     "server": "letta.cli.serve:serve",
+    "worker": "letta.cli.worker:work",
     "chat": "letta.cli.chat:chat",
     "agents list": "letta.cli.agents:show_all",
     "agents create": "letta.cli.agents:create",

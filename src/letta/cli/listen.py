@@ -38,6 +38,16 @@ def listen(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
+def give_up_after(sockets: list[socket.socket], seconds: float) -> None:
+    """Let the system end connections made to `sockets` whose other side takes nothing for so long, where it can.
+
+    The server drops such a reader by itself; without this, what it had sent before would stay in memory.
+    """
+    if sys.platform == "linux":
+        for bound in sockets:
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(int(seconds * 1000), 1))
+
+
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
     """IPv4 first: where a machine cannot do IPv6, its addresses are left out."""
     try:

@@ -52,6 +52,10 @@ def server(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen on a public address without a password.")
     ] = False,
+    execute: Annotated[
+        bool | None,
+        typer.Option("--execute/--no-execute", help="Work on runs here, or leave them to workers [default: execute]."),
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR [default: INFO].")] = None,
     log_format: Annotated[
         str | None, typer.Option(help="text, or json for one object per line [default: text].")
@@ -68,6 +72,42 @@ def server(
         port=port,
         data_dir=data_dir,
         database_url=database_url,
+        insecure=insecure or None,
+        execute=execute,
+        log_level=log_level,
+        log_format=log_format,
+    )
+
+
+@app.command()
+def worker(
+    database_url: Annotated[str | None, typer.Option(help="postgresql://... of the servers to work for.")] = None,
+    slots: Annotated[int | None, typer.Option(min=1, help="Runs to work on at once [default: 64].")] = None,
+    host: Annotated[str | None, typer.Option(help="Address of the port below [default: localhost].")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Answer /v1/health, /v1/ready and /metrics there; 0 takes a free one.")
+    ] = None,
+    data_dir: DataDir = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen on a public address without a password.")
+    ] = False,
+    log_level: Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR [default: INFO].")] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="text, or json for one object per line [default: text].")
+    ] = None,
+) -> None:
+    """Work on the runs that servers on the same PostgreSQL accept.
+
+    Start as many as there is work for; none of them has to know of the others. Servers started with --no-execute leave
+    all runs to workers.
+    """
+    run(
+        "worker",
+        database_url=database_url,
+        queue_slots=slots,
+        host=host,
+        port=port,
+        data_dir=data_dir,
         insecure=insecure or None,
         log_level=log_level,
         log_format=log_format,

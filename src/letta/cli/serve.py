@@ -17,7 +17,7 @@ from letta import log as logs
 from letta.api.context import Server
 from letta.app import behind_gateway, create_app
 from letta.cli import banner, terminal
-from letta.cli.listen import PortTakenError, listen, reachable_url
+from letta.cli.listen import PortTakenError, give_up_after, listen, reachable_url
 from letta.errors import LettaError
 from letta.models.discovery import from_environment, local_servers
 from letta.settings import Settings, is_loopback
@@ -35,7 +35,7 @@ _DRAIN = 5.0
 def serve(**options: object) -> None:
     """Run the server until it is told to stop. Exit code: 2 for unusable options, 1 when it cannot start."""
     settings = terminal.read_settings(**options)
-    _refuse_strangers(settings)
+    refuse_strangers(settings)
     logs.configure(settings.log_level, settings.log_format)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     sockets = _listen(settings)
@@ -48,7 +48,8 @@ def serve(**options: object) -> None:
             bound.close()
 
 
-def _refuse_strangers(settings: Settings) -> None:
+def refuse_strangers(settings: Settings) -> None:
+    """End the command where anybody could reach the server."""
     if is_loopback(settings.host) or banner.has_password(settings) or settings.insecure:
         return
     terminal.fail(
@@ -61,7 +62,9 @@ def _refuse_strangers(settings: Settings) -> None:
 
 def _listen(settings: Settings) -> list[socket.socket]:
     try:
-        return listen(settings.host, settings.port)
+        sockets = listen(settings.host, settings.port)
+        give_up_after(sockets, settings.stream_patience)
+        return sockets
     except PortTakenError as error:
         path = lock_path(settings.resolved_database_url)
         other = holder(path) if path else None

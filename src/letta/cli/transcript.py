@@ -14,20 +14,31 @@ _LONGEST = 160
 _ENDS = {
     "max_steps": "The agent stopped: it used up its steps. Write again to let it go on.",
     "cancelled": "Stopped.",
-    "requires_approval": "The agent waits for an approval of this tool call, which this command cannot give.",
 }
 
 
 class Transcript:
-    """Prints one answer, piece by piece."""
+    """Prints one answer, piece by piece; with calls that a person has to allow, an answer has several parts."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._kind = ""
         self._calls: dict[str, list[str]] = {}
+        self._held: list[str] = []
+
+    @property
+    def waiting(self) -> dict[str, str]:
+        """The calls that wait for a person since the last part, as `name(arguments)`, by their ids."""
+        return {call_id: _call(*self._calls[call_id]) for call_id in self._held}
+
+    def hold(self, call_id: str, name: str, arguments: str) -> None:
+        """Take note of a call that has been waiting since before."""
+        self._calls[call_id] = [name, arguments]
+        self._held.append(call_id)
 
     def show(self, frames: Iterable[LettaStreamingResponse]) -> None:
-        """Print an answer to its end. Raises letta_client.APIError for one that ends with an error."""
+        """Print one part to its end. Raises letta_client.APIError for one that ends with an error."""
+        self._held = []
         try:
             for frame in frames:
                 self._frame(frame)
@@ -42,6 +53,8 @@ class Transcript:
                 self._write("text", Text(_text(frame.content)))
             case "tool_call_message" | "approval_request_message":
                 self._collect(frame.tool_call.tool_call_id, frame.tool_call.name, frame.tool_call.arguments)
+                if frame.message_type == "approval_request_message" and frame.tool_call.tool_call_id not in self._held:
+                    self._held.append(frame.tool_call.tool_call_id or "")
             case "tool_return_message":
                 self._returned(frame.tool_call_id, str(frame.tool_return), frame.status == "error")
             case "stop_reason" if frame.stop_reason in _ENDS:
@@ -67,13 +80,17 @@ class Transcript:
 
     def _returned(self, call_id: str | None, result: str, failed: bool) -> None:
         name, arguments = self._calls.pop(call_id or "", ["tool", ""])
-        line = Text(f"{name}({_arguments(arguments)})", style="cyan")
+        line = Text(_call(name, arguments), style="cyan")
         line.append(f" → {_short(result)}", style="red" if failed else "dim")
         self._line(line)
 
     def _line(self, text: Text) -> None:
         self._begin("")
         self._console.print(text, soft_wrap=True)
+
+
+def _call(name: str, arguments: str) -> str:
+    return f"{name}({_arguments(arguments)})"
 
 
 def _arguments(raw: str) -> str:

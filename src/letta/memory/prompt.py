@@ -7,6 +7,7 @@ step, only when a block, a tool rule or the window does. Knows no provider and n
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from letta.memory.rule_texts import rule_text
 from letta.schemas.agents import AgentState, AgentType
 from letta.schemas.blocks import Block
 from letta.schemas.sends import ClientSkill
@@ -16,18 +17,6 @@ _LINE_NUMBERED = frozenset({AgentType.LETTA_V1_AGENT, AgentType.MEMGPT_V2_AGENT,
 _WITHOUT_MEMORY = frozenset({AgentType.REACT_AGENT, AgentType.WORKFLOW_AGENT})
 
 LINE_NUMBER_NOTE = "# Line numbers are shown to help you edit. They are not part of the text: never write them."
-
-_RULES = {
-    "run_first": "The first tool of a turn must be {tool_name}.",
-    "constrain_child_tools": "After {tool_name}, the next tool must be one of: {children}.",
-    "parent_last_tool": "These tools can only be used directly after {tool_name}: {children}.",
-    "conditional": "After {tool_name}, its result decides which tool comes next.",
-    "continue_loop": "After {tool_name}, you go on working.",
-    "exit_loop": "{tool_name} ends your turn.",
-    "required_before_exit": "Use {tool_name} before you end your turn.",
-    "max_count_per_step": "Use {tool_name} at most {max_count_limit} times in a turn.",
-    "requires_approval": "{tool_name} runs only after a person approves the call.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +77,8 @@ def tool_rules_section(rules: Sequence[ToolRule]) -> str:
     """The `<tool_usage_rules>` element: the rules in words."""
     if not rules:
         return ""
-    lines = "\n".join(f"- {_rule(rule)}" for rule in rules)
+    lines = "\n".join(f"- {rule_text(rule)}" for rule in rules)
     return f"<tool_usage_rules>\nFollow these rules when you use tools:\n{lines}\n</tool_usage_rules>"
-
-
-def _rule(rule: ToolRule) -> str:
-    values = rule.model_dump()
-    values["children"] = ", ".join(values.get("children") or [])
-    return _RULES[rule.type].format(**values)
 
 
 def skills_section(skills: Sequence[ClientSkill]) -> str:

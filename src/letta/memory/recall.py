@@ -9,17 +9,21 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, time
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
 from letta.errors import InvalidValue, LettaError
 from letta.models.embeddings import Embeddings
-from letta.store import search
+from letta.store import comparing, search
 from letta.store.access import Database
 from letta.store.query import now
 from letta.store.search import Found, Wanted
-from letta.store.vectors import Matrices, Vector
+from letta.store.vectors import Vector
+
+if TYPE_CHECKING:
+    from letta.store.matrices import Matrices
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +36,7 @@ class Recall:
     def __init__(self, database: Database, embeddings: Embeddings) -> None:
         self._database = database
         self._embeddings = embeddings
-        self._matrices = Matrices()
+        self._matrices: Matrices | None = None
 
     async def find(self, wanted: Wanted) -> Found:
         """What fits best, best first; the newest for an empty query.
@@ -51,18 +55,19 @@ class Recall:
         )
         if not queries and wanted.mode == "vector":
             return await self._database.read(self._by_words, replace(wanted, mode="fts"))
+        self._matrices = self._matrices or comparing.matrices()
         return await self._database.read(search.finish, self._matrices, wanted, words, models, queries, now())
 
     def _by_words(self, connection: Connection, wanted: Wanted) -> Found:
         words = search.by_words(connection, wanted)
-        return search.finish(connection, self._matrices, wanted, words, {}, {}, now())
+        return search.finish(connection, None, wanted, words, {}, {}, now())
 
     async def _vectors(self, handles: Iterable[str], query: str) -> dict[str, Vector]:
         """The query's vector by model, for the models that answer."""
         made = await asyncio.gather(*(self._vector(handle, query) for handle in handles))
         return {handle: vector for handle, vector in made if vector is not None}
 
-    async def _vector(self, handle: str, query: str) -> tuple[str, Vector | None]:
+    async def _vector(self, handle: str, query: str) -> "tuple[str, Vector | None]":
         try:
             return handle, await self._embeddings.query(handle, query)
         except (LettaError, TimeoutError) as error:

@@ -12,9 +12,10 @@ from sqlalchemy import Connection
 from letta.memory.compaction import clamp_returns
 from letta.schemas.agents import AgentState
 from letta.schemas.messages import Message, Role, TextPart
-from letta.store import agents, messages
+from letta.store import agents, configurations, messages
 from letta.store.access import Database
 from letta.store.agents import Snapshot
+from letta.store.configurations import Configuration
 from letta.store.conversations import Thread
 from letta.store.runs import Versions
 from letta.store.traces import Kept
@@ -32,6 +33,9 @@ class Window:
     versions: Versions
     messages: list[Message] = field(default_factory=list)
     traced: Kept | None = None
+    # The digest of the agent's configuration, once it is known to be stored.
+    recorded: str | None = None
+    _configuration: Configuration | None = None
     _clamped: dict[tuple[str, int], Message] = field(default_factory=dict)
 
     def introduced(self, summary: Message) -> Message:
@@ -50,6 +54,13 @@ class Window:
         if key not in self._clamped:
             self._clamped[key] = clamp_returns(message, limit)
         return self._clamped[key]
+
+    @property
+    def configuration(self) -> Configuration:
+        """What the agent is besides its memory."""
+        if self._configuration is None:
+            self._configuration = configurations.of(self.agent)
+        return self._configuration
 
     @property
     def agent(self) -> AgentState:
@@ -82,6 +93,8 @@ class Windows:
             return kept
         with_messages = kept is None or kept.versions.thread != versions.thread
         window = await self._database.read(_load, agent_id, conversation_id, with_messages)
+        if kept is not None:
+            window.recorded = kept.recorded
         if kept is not None and not with_messages:
             if window.versions.thread == kept.versions.thread:
                 window.messages, window.traced = kept.messages, kept.traced
@@ -131,8 +144,8 @@ def _load(connection: Connection, agent_id: str, conversation_id: str, with_mess
 
 def in_window(connection: Connection, thread: Thread) -> list[Message]:
     """What a model is shown: the summary of older messages, then everything from the window's start."""
-    tail = messages.from_position(connection, thread.id, thread.window_start)
-    shown = [message for message in tail if not is_prompt(message) and message.role is not Role.SUMMARY]
+    tail = messages.from_position(connection, thread, thread.window_start)
+    shown = [m for m in tail if not (m.is_err or is_prompt(m) or m.role is Role.SUMMARY)]
     if thread.summary_message_id is not None:
         shown.insert(0, messages.get(connection, thread.summary_message_id))
     return shown

@@ -4,16 +4,14 @@ Knows nothing of what is embedded or where vectors are kept.
 """
 
 import asyncio
+import importlib
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from letta.errors import InvalidRequest, ModelServerError, NotFound
+from letta.errors import InvalidRequest, NotFound
 from letta.models import catalog, minilm
 from letta.models.embedding_clients import Client, client_for
 from letta.models.provider import ProviderConfig, embedding_endpoint_type
@@ -22,9 +20,13 @@ from letta.schemas.llm_config import EmbeddingConfig, EmbeddingEndpointType
 from letta.schemas.models import EmbeddingModel
 from letta.schemas.providers import ProviderType
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 log = logging.getLogger(__name__)
 
-Vectors = NDArray[np.float32]
+Vectors: TypeAlias = "NDArray[np.float32]"
 QUERY_SECONDS = 5.0
 """How long a search waits for the vector of its query before it goes by words alone."""
 UNKNOWN_DIMENSION = 1536
@@ -54,7 +56,7 @@ class Embeddings:
         self._registry = registry
         self._local = None if weights is None else minilm.load(weights)
         self._clients: dict[str, tuple[ProviderConfig, Client]] = {}
-        self._queries: OrderedDict[tuple[str, str], NDArray[np.float32]] = OrderedDict()
+        self._queries: OrderedDict[tuple[str, str], Vectors] = OrderedDict()
 
     @property
     def local_handle(self) -> str | None:
@@ -98,11 +100,11 @@ class Embeddings:
             self._queries.move_to_end(key)
             return known
         async with asyncio.timeout(QUERY_SECONDS):
-            [vector] = await self.embedder(handle).embed([text], query=True)
+            vector: Vectors = (await self.embedder(handle).embed([text], query=True))[0]
         self._queries[key] = vector
         if len(self._queries) > _KEPT_QUERIES:
             self._queries.popitem(last=False)
-        return np.asarray(vector)
+        return vector
 
     async def models(self) -> list[EmbeddingModel]:
         """Every embedding model one can choose, the local one first."""
@@ -127,16 +129,13 @@ class _Remote:
 
     async def embed(self, texts: Sequence[str], *, query: bool = False) -> Vectors:
         rows = await self._client.embed(self._name, list(texts), query=query)
-        try:
-            vectors = np.asarray(rows, np.float32)
-        except (ValueError, TypeError) as error:
-            raise ModelServerError(f"{self._name} answered with vectors of different lengths") from error
-        if vectors.ndim != 2 or len(vectors) != len(texts) or vectors.shape[1] == 0:
-            raise ModelServerError(f"{self._name} answered with {len(rows)} vectors to {len(texts)} texts")
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        if not np.isfinite(vectors).all() or not (lengths > 0).all():
-            raise ModelServerError(f"{self._name} answered with a vector that has no direction")
-        return np.asarray(vectors / lengths, np.float32)
+        return await asyncio.to_thread(_unit_vectors, rows, len(texts), self._name)
+
+
+def _unit_vectors(rows: Sequence[Sequence[float]], count: int, model: str) -> Vectors:
+    """See letta.models.unit_vectors. In a thread, because the first time loads numpy."""
+    made: Vectors = importlib.import_module("letta.models.unit_vectors").unit_vectors(rows, count, model)
+    return made
 
 
 def config_of(handle: str | None) -> EmbeddingConfig | None:

@@ -23,14 +23,19 @@ from letta.schemas.sends import (
 from letta.store.runs import Work
 
 CANCELLED = "Error: the call was cancelled before anybody answered it."
+EXPIRED = "Error: nobody answered this call in time. It expired and was not made."
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a person or client answered: `message` records it, `known` are results that need nothing to run."""
+    """What a person or client answered: `message` records it, `known` are results that need nothing to run.
+
+    `denied` are the ids of calls a person does not want to happen.
+    """
 
     message: Message
     known: dict[str, ToolReturnPart]
+    denied: frozenset[str] = frozenset()
 
 
 def is_answer(request: SendRequest) -> bool:
@@ -57,8 +62,10 @@ def answer(
     """
     given = _given(request, asked)
     if asked is None:
-        answered = {result.tool_call_id for message in shown for result in message.tool_returns}
-        if given and all(item.tool_call_id in answered for item in given):
+        results = {result.tool_call_id: result for message in shown for result in message.tool_returns}
+        if given and all(item.tool_call_id in results for item in given):
+            if any(results[item.tool_call_id].content == EXPIRED for item in given):
+                raise InvalidRequest("messages: these calls expired before they were answered; send a message instead")
             return None
         raise InvalidRequest("messages: no tool call waits for an approval or a result")
     held = [call.id for call in asked.tool_calls if call.pending]
@@ -69,7 +76,9 @@ def answer(
             "answer each of them once"
         )
     return Answers(
-        _message(request, asked, given, work, moment), {i.tool_call_id: r for i in given if (r := _result(i, asked))}
+        _message(request, asked, given, work, moment),
+        {i.tool_call_id: r for i in given if (r := _result(i, asked))},
+        frozenset(item.tool_call_id for item in given if isinstance(item, Decision) and not item.approve),
     )
 
 
@@ -140,6 +149,6 @@ def _message(
     )
 
 
-def cancelled(calls: Sequence[ToolCallPart]) -> list[ToolReturnPart]:
+def closed(calls: Sequence[ToolCallPart], why: str) -> list[ToolReturnPart]:
     """Results for calls nobody will answer any more."""
-    return [ToolReturnPart(tool_call_id=call.id, name=call.name, status="error", content=CANCELLED) for call in calls]
+    return [ToolReturnPart(tool_call_id=call.id, name=call.name, status="error", content=why) for call in calls]

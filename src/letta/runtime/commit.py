@@ -6,7 +6,7 @@ is stored first (`commit_answer`) and the results later (`commit_results`), so t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -18,20 +18,25 @@ from letta.models.protocol import Answer
 from letta.models.provider import Resolved
 from letta.runtime import approvals, transcript
 from letta.runtime.events import Failure, RunUsage
+from letta.runtime.recording import Record
 from letta.runtime.records import Timing, step_row, usage_json
 from letta.runtime.styles import Outcome, Style, heartbeat_text
 from letta.schemas.agents import AgentState
 from letta.schemas.common import new_id
 from letta.schemas.messages import Message, Role, TextPart, ToolCallPart, ToolReturnPart
-from letta.schemas.runs import StopReason
-from letta.store import agents, conversations, messages, runs, search, steps, traces
+from letta.schemas.runs import RunStatus, StopReason
+from letta.schemas.sends import SendRequest
+from letta.store import agents, arrivals, configurations, conversations, messages, runs, search, steps, traces, waiting
 from letta.store.blocks import Author
+from letta.store.configurations import Configuration
 from letta.store.query import now
-from letta.store.runs import Versions, Work
+from letta.store.runs import Held, Versions, Work
 from letta.store.traces import Kept
 from letta.tools.context import ToolContext
 from letta.tools.rules import RuleBook
 from letta.tools.toolbox import Toolbox
+
+CUT_SHORT = "Error: the run was ended while this tool ran. Its outcome is unknown: check before you repeat it."
 
 
 class LostRun(LettaError):
@@ -40,7 +45,10 @@ class LostRun(LettaError):
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Who acts, with what, and how far the run is. `is_last`: no model call may follow."""
+    """Who acts, with what, and how far the run is. `is_last`: no model call may follow.
+
+    `record` keeps what was shown of a run whose pieces are.
+    """
 
     work: Work
     agent: AgentState
@@ -50,11 +58,15 @@ class Scene:
     usage: RunUsage
     timing: Timing
     is_last: bool
+    record: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A model's answer, with what came before it and is not stored yet. `traced` is the conversation's last trace."""
+    """A model's answer, with what came before it and is not stored yet. `traced` is the conversation's last trace.
+
+    `is_recorded`: the agent's configuration is stored already.
+    """
 
     scene: Scene
     id: str
@@ -64,6 +76,8 @@ class Step:
     resolved: Resolved
     traced: Kept | None
     keeps_trace: bool
+    configuration: Configuration
+    is_recorded: bool
 
     @property
     def calls(self) -> list[ToolCallPart]:
@@ -75,6 +89,7 @@ class Results:
     """What came of calls that are stored already: `known` results by call id; the others run in the transaction.
 
     `before` and `after` are messages to store around the results: a person's answer, and what they said besides.
+    `denied` are the ids of calls a person did not allow.
     """
 
     scene: Scene
@@ -82,10 +97,14 @@ class Results:
     known: Mapping[str, ToolReturnPart]
     before: tuple[Message, ...] = ()
     after: tuple[Message, ...] = ()
+    denied: frozenset[str] = frozenset()
 
 
 class Commit(NamedTuple):
-    """What was stored. `stop` is None when the turn goes on."""
+    """What was stored. `stop` is None when the turn goes on; `steered` says that somebody wants to be heard in it.
+
+    `others` are the ids of waiting runs that this one answers for, too, from here on.
+    """
 
     messages: tuple[Message, ...]
     before: Versions
@@ -93,6 +112,9 @@ class Commit(NamedTuple):
     stop: StopReason | None
     rules: RuleBook
     traced: Kept | None = None
+    recorded: str | None = None
+    steered: bool = False
+    others: tuple[str, ...] = ()
 
 
 def commit_step(connection: Connection, step: Step) -> Commit:
@@ -108,7 +130,8 @@ def commit_step(connection: Connection, step: Step) -> Commit:
     stop, nudge = _judge(scene, step.calls, returns, rules, step.answer.finish_reason)
     new = [*_said(step), *_results(scene, step.id, returns), *_nudges(scene, step.id, nudge)]
     traced = _store_step(connection, step, stop, tools_ns)
-    return _store(connection, scene, new, stop, rules)._replace(traced=traced)
+    done = _store(connection, scene, new, stop, rules, streamed=step.message_id)
+    return done._replace(traced=traced, recorded=step.configuration.digest)
 
 
 def commit_answer(connection: Connection, step: Step, waiting: frozenset[str]) -> Commit:
@@ -121,8 +144,16 @@ def commit_answer(connection: Connection, step: Step, waiting: frozenset[str]) -
     traced = _store_step(connection, step, stop, 0)
     if waiting:
         conversations.set_pending(connection, step.scene.work.conversation_id, step.message_id)
-    done = _store(connection, step.scene, _said(step, waiting), stop, step.scene.rules, open_calls=step.calls)
-    return done._replace(traced=traced)
+    done = _store(
+        connection,
+        step.scene,
+        _said(step, waiting),
+        stop,
+        step.scene.rules,
+        open_calls=step.calls,
+        streamed=step.message_id,
+    )
+    return done._replace(traced=traced, recorded=step.configuration.digest)
 
 
 def commit_results(connection: Connection, results: Results) -> Commit:
@@ -133,7 +164,9 @@ def commit_results(connection: Connection, results: Results) -> Commit:
     """
     scene, asked = results.scene, results.asked
     rules, step_id = scene.rules.copy(), asked.step_id or ""
-    returns = _carry_out(connection, scene, asked.tool_calls, results.known, rules, step_id, asked.id)
+    returns = _carry_out(
+        connection, scene, asked.tool_calls, results.known, rules, step_id, asked.id, denied=results.denied
+    )
     stop, nudge = _judge(scene, asked.tool_calls, returns, rules, "tool_calls")
     if results.after:
         stop = StopReason.MAX_STEPS if scene.is_last else None
@@ -149,7 +182,33 @@ def commit_inputs(connection: Connection, scene: Scene, new: Sequence[Message]) 
         LostRun: as `commit_step`.
     """
     conversations.set_pending(connection, scene.work.conversation_id, None)
-    return _store(connection, scene, list(new), None, scene.rules)
+    return _store(connection, scene, list(new), None, scene.rules, shown=False)
+
+
+def commit_heard(connection: Connection, scene: Scene) -> Commit | None:
+    """Store what others want to be heard with during this turn. None when nobody does any more.
+
+    Raises:
+        LostRun: as `commit_step`.
+    """
+    work = scene.work
+    # First the row, then what waits: who comes later finds the row taken and raises the flag again.
+    if not runs.fence(connection, work.id, work.attempt, {"steered": False}, unless_cancelled=True):
+        raise LostRun
+    waiting = arrivals.to_be_heard(connection, work.conversation_id)
+    new: list[Message] = []
+    for row in waiting:
+        new += transcript.new_messages(SendRequest.model_validate(row.request), work, now())
+    if not new:
+        if scene.record is not None:
+            scene.record.write(connection)
+        return None
+    for message in new:
+        message.data = {"steered": True}
+    done = _store(connection, scene, new, None, scene.rules, shown=False)
+    ids = tuple(row.id for row in waiting)
+    arrivals.join(connection, work.id, ids, new[-1].position + 1)
+    return done._replace(others=ids)
 
 
 def record_end(
@@ -160,19 +219,46 @@ def record_end(
     usage: RunUsage,
     timing: Timing,
     failed_step: dict[str, Any] | None = None,
-) -> None:
+    *,
+    repeatable: bool = False,
+) -> bool:
     """End a run whose last step said nothing: the transcript stays as it was after the last whole step.
 
-    A run that is not ours any more is left alone.
+    Calls that were being carried out are answered, too. With `repeatable` nothing came of the run: whoever sends the
+    same request again gets a new one. False for a run that is not ours any more, which is left alone.
     """
     if failed_step is not None:
         steps.add(connection, failed_step)
     error = None if failure is None else {"type": failure.type, "message": failure.message, "detail": failure.detail}
-    _finish(connection, work, stop, usage, timing, metadata={"error": error} if error else {})
+    metadata = {"error": error} if error else {}
+    if not _finish(connection, work, stop, usage, timing, metadata=metadata, repeatable=repeatable):
+        return False
+    if stop.run_status is not RunStatus.COMPLETED:
+        _close_calls(connection, work)
+    return True
 
 
-def close_pending(connection: Connection, conversation_id: str) -> str | None:
+def _close_calls(connection: Connection, work: Work) -> None:
+    """Answer calls that were being carried out when their run ended before its time."""
+    said = messages.page(connection, {"run_id": work.id}, sort="position", order="asc", limit=None)
+    if said and said[0].role is Role.APPROVAL:
+        said.insert(0, messages.get(connection, (said[0].data or {})["request_id"]))
+    lost = transcript.unanswered(said)
+    if not lost or any(call.pending for call in lost):
+        return
+    last = next(message for message in reversed(said) if message.role is Role.ASSISTANT)
+    closing = transcript.closing(lost, last, work, now())
+    closing.parts = [part.model_copy(update={"content": CUT_SHORT}) for part in closing.tool_returns]
+    closing.position = conversations.advance(connection, work.conversation_id, 1, closing.created_at) - 1
+    messages.add(connection, [closing])
+
+
+def close_pending(
+    connection: Connection, conversation_id: str, why: str = approvals.CANCELLED, *, before: datetime | None = None
+) -> str | None:
     """Answer calls that nobody will answer any more. Returns the run they came from, None when none waited.
+
+    `why` becomes their result; `before` leaves alone what began to wait later.
 
     Raises:
         letta.errors.NotFound: no such conversation.
@@ -181,10 +267,12 @@ def close_pending(connection: Connection, conversation_id: str) -> str | None:
     if pending is None:
         return None
     asked = messages.get(connection, pending)
+    if (before is not None and asked.created_at >= before) or not waiting.take(connection, conversation_id, pending):
+        return None
     closing = Message(
         id=new_id("message"),
         role=Role.TOOL,
-        parts=list(approvals.cancelled(asked.tool_calls)),
+        parts=list(approvals.closed(asked.tool_calls, why)),
         agent_id=asked.agent_id,
         conversation_id=conversation_id,
         created_at=now(),
@@ -194,7 +282,6 @@ def close_pending(connection: Connection, conversation_id: str) -> str | None:
     )
     closing.position = conversations.advance(connection, conversation_id, 1, closing.created_at) - 1
     messages.add(connection, [closing])
-    conversations.set_pending(connection, conversation_id, None)
     return asked.run_id
 
 
@@ -209,8 +296,10 @@ def _carry_out(
     rules: RuleBook,
     step_id: str,
     message_id: str,
+    *,
+    denied: frozenset[str] = frozenset(),
 ) -> list[ToolReturnPart]:
-    """The results of calls, in their order; those that are not known run now."""
+    """The results of calls, in their order; those that are not known run now. Calls that were not made do not count."""
     work = scene.work
     author = Author("agent", work.agent_id, work.id, step_id, message_id)
     context = ToolContext(connection, work.agent_id, work.conversation_id, scene.agent.timezone or "UTC", author)
@@ -220,7 +309,8 @@ def _carry_out(
         if result is None:
             permitted = rules.permitted(scene.toolbox.names).names
             result = scene.toolbox.call(context, call, permitted, rules.prefilled(call.name))
-        rules.note(call.name, str(result.content))
+        if not call.surplus and call.id not in denied:
+            rules.note(call.name, str(result.content))
         returns.append(result)
     return returns
 
@@ -258,6 +348,20 @@ def _results(scene: Scene, step_id: str, returns: Sequence[ToolReturnPart]) -> l
     return [_message(scene, step_id, Role.TOOL, returns, {})] if returns else []
 
 
+def _prompt_place(work: Work, earliest: datetime) -> Message:
+    """Where a conversation's compiled prompt is shown; an agent's own thread has it from the start."""
+    return Message(
+        id=new_id("message"),
+        role=Role.SYSTEM,
+        parts=[],
+        agent_id=work.agent_id,
+        conversation_id=work.conversation_id,
+        created_at=earliest - timedelta(microseconds=1),
+        position=conversations.FIRST_POSITION - 1,
+        data={"compiled": True},
+    )
+
+
 def _nudges(scene: Scene, step_id: str, nudge: str | None) -> list[Message]:
     """What the model is told so that it goes on."""
     if nudge is None:
@@ -288,7 +392,10 @@ def _message(scene: Scene, step_id: str, role: Role, parts: Sequence[Any], data:
 
 def _store_step(connection: Connection, step: Step, stop: StopReason | None, tools_ns: int) -> Kept | None:
     work, timing = step.scene.work, step.scene.timing
-    steps.add(connection, step_row(work, step.id, step.resolved, step.answer, timing, stop=stop, tools_ns=tools_ns))
+    if not step.is_recorded:
+        configurations.keep(connection, work.agent_id, step.configuration)
+    row = step_row(work, step.id, step.resolved, step.answer, timing, stop=stop, tools_ns=tools_ns)
+    steps.add(connection, {**row, "configuration": step.configuration.digest})
     if not step.keeps_trace:
         return None
     return traces.add(
@@ -313,9 +420,12 @@ def _store(
     *,
     answers: Sequence[ToolCallPart] = (),
     open_calls: Sequence[ToolCallPart] = (),
+    streamed: str | None = None,
+    shown: bool = True,
 ) -> Commit:
     """Write messages and the run's progress. `answers` were open before, `open_calls` stay open.
 
+    `streamed` is the message whose pieces went out before; readers are told of the messages if they are `shown`.
     Results that come first of all close the calls of an interrupted step.
     """
     work = scene.work
@@ -328,24 +438,29 @@ def _store(
     for number, message in enumerate(new):
         message.position = end - len(new) + number
         message.created_at = max(message.created_at, earliest + timedelta(microseconds=number))
-    messages.add(connection, new)
+    begins = work.conversation_id != work.agent_id and new[0].position == conversations.FIRST_POSITION
+    messages.add(connection, [_prompt_place(work, earliest), *new] if begins else new)
+    if scene.record is not None:
+        scene.record.write(connection, new if shown else (), streamed)
     search.index(connection, new)
     moved = stop is not None and scene.agent.message_buffer_autoclear and not open_calls
     if moved:
         conversations.move_window(connection, work.conversation_id, end, None)
-    _progress(connection, scene, stop)
+    held = _progress(connection, scene, stop)
     after = runs.current_versions(connection, work.agent_id, work.conversation_id)
-    return Commit(tuple(new), Versions(after.agent, after.thread - 1), after, stop, rules)
+    before = Versions(after.agent, after.thread - 1)
+    return Commit(tuple(new), before, after, stop, rules, steered=held.steered)
 
 
-def _progress(connection: Connection, scene: Scene, stop: StopReason | None) -> None:
+def _progress(connection: Connection, scene: Scene, stop: StopReason | None) -> Held:
     if stop is not None:
-        ours = _finish(connection, scene.work, stop, scene.usage, scene.timing, metadata={}, unless_cancelled=True)
+        held = _finish(connection, scene.work, stop, scene.usage, scene.timing, metadata={}, unless_cancelled=True)
     else:
         values = {"usage": usage_json(scene.usage)}
-        ours = runs.fence(connection, scene.work.id, scene.work.attempt, values, unless_cancelled=True)
-    if not ours:
+        held = runs.fence(connection, scene.work.id, scene.work.attempt, values, unless_cancelled=True)
+    if held is None:
         raise LostRun
+    return held
 
 
 def _finish(
@@ -357,7 +472,8 @@ def _finish(
     *,
     metadata: dict[str, Any],
     unless_cancelled: bool = False,
-) -> bool:
+    repeatable: bool = False,
+) -> Held | None:
     moment, duration_ns = now(), perf_counter_ns() - timing.run_started_ns
     values: dict[str, Any] = {
         "status": stop.run_status,
@@ -369,9 +485,18 @@ def _finish(
     }
     if metadata:
         values["metadata"] = {"run_type": "send_message", **metadata}
-    if not runs.fence(connection, work.id, work.attempt, values, unless_cancelled=unless_cancelled):
-        return False
+    if work.request.get("callback_url"):
+        values["callback_due"] = moment
+    if repeatable:
+        values |= {"request_key": None, "request_digest": None}
+    held = runs.fence(connection, work.id, work.attempt, values, unless_cancelled=unless_cancelled)
+    if held is None:
+        return None
+    if held.answers_others:
+        arrivals.end_joined(connection, work.id, stop.run_status, stop, moment, metadata.get("error"))
     agents.note_run(
         connection, work.agent_id, stop_reason=stop, completed_at=moment, duration_ms=duration_ns // 1_000_000
     )
-    return True
+    if work.conversation_id != work.agent_id:
+        conversations.note_run(connection, work.conversation_id, moment)
+    return held

@@ -23,6 +23,7 @@ from letta.memory.window import Window
 from letta.models.protocol import ModelRequest
 from letta.models.provider import Resolved
 from letta.models.registry import Registry
+from letta.runtime.recording import Record
 from letta.schemas.common import new_id
 from letta.schemas.compaction import CompactionMode, CompactionSettings
 from letta.schemas.messages import Message, Role, TextPart
@@ -45,7 +46,10 @@ _SELF = (CompactionMode.SELF_COMPACT_ALL, CompactionMode.SELF_COMPACT_SLIDING_WI
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """Why and for whom to compact. `limit` and `fixed` (what prompt and tools take) are in tokens."""
+    """Why and for whom to compact. `limit` and `fixed` (what prompt and tools take) are in tokens.
+
+    `record` is told of the summary, in a run that has one.
+    """
 
     trigger: str
     limit: int
@@ -54,6 +58,7 @@ class Occasion:
     request: ModelRequest
     run_id: str | None = None
     step_id: str | None = None
+    record: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,11 @@ async def compact(
         return None
     text = await _written(registry, occasion, cut, settings)
     summary = _summary(window, cut, text, occasion, factor)
-    versions = await database.write(_store, window.thread, cut.position, summary)
+    if occasion.record is None:
+        versions = await database.write(_store, window.thread, cut.position, summary)
+    else:
+        async with occasion.record.committing():
+            versions = await database.write(_store, window.thread, cut.position, summary, occasion.record)
     log.info("compacted %s messages into a summary (%s)", len(cut.evicted), occasion.trigger)
     return Compacted(summary, versions, len(cut.kept) + 1)
 
@@ -144,12 +153,18 @@ def _summary(window: Window, cut: Cut, text: str, occasion: Occasion, factor: fl
     return message
 
 
-def _store(connection: Connection, seen: Thread, start: int, summary: Message) -> Versions:
+def _store(
+    connection: Connection, seen: Thread, start: int, summary: Message, record: Record | None = None
+) -> Versions:
     thread = conversations.thread(connection, seen.id)
     if thread.window_start != seen.window_start or thread.summary_message_id != seen.summary_message_id:
         raise Conflict(f"conversation {seen.id} was compacted or reset by somebody else at the same time")
     summary.position = conversations.advance(connection, seen.id, 1, summary.created_at) - 1
+    # A fork from between this summary and the next one begins its window here, too.
+    summary.data = {**(summary.data or {}), "window_start": start}
     messages.add(connection, [summary])
+    if record is not None:
+        record.write(connection, [summary])
     pending = thread.pending_message_id
     conversations.move_window(connection, seen.id, start, summary.id)
     if pending is not None:

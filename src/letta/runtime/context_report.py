@@ -3,6 +3,7 @@
 from pydantic_core import to_json
 from sqlalchemy import Connection
 
+from letta.errors import LettaError
 from letta.memory.prompt import (
     compile_prompt,
     memory_section,
@@ -12,7 +13,8 @@ from letta.memory.prompt import (
 )
 from letta.memory.tokens import count_tokens
 from letta.memory.window import Window, in_window
-from letta.runtime.request import prompt_facts
+from letta.models.registry import Registry
+from letta.runtime.request import limit_of, prompt_facts
 from letta.schemas.agents import ContextWindowOverview
 from letta.schemas.messages import Message, Role
 from letta.store import agents, messages, passages
@@ -20,12 +22,14 @@ from letta.store.access import Database
 from letta.store.runs import Versions
 
 
-async def context_report(database: Database, agent_id: str, conversation_id: str) -> ContextWindowOverview:
+async def context_report(
+    database: Database, registry: Registry, agent_id: str, conversation_id: str
+) -> ContextWindowOverview:
     """The report of one conversation. Raises letta.errors.NotFound."""
-    return await database.read(_report, agent_id, conversation_id)
+    return await database.read(_report, registry, agent_id, conversation_id)
 
 
-def _report(connection: Connection, agent_id: str, conversation_id: str) -> ContextWindowOverview:
+def _report(connection: Connection, registry: Registry, agent_id: str, conversation_id: str) -> ContextWindowOverview:
     snapshot = agents.snapshot(connection, agent_id, conversation_id)
     window = Window(snapshot, Versions(snapshot.version, snapshot.thread.version))
     shown = in_window(connection, snapshot.thread)
@@ -45,7 +49,7 @@ def _report(connection: Connection, agent_id: str, conversation_id: str) -> Cont
         "num_tokens_messages": sum(count_tokens(_text(message)) for message in said),
     }
     return ContextWindowOverview(
-        context_window_size_max=agent.llm_config.context_window,
+        context_window_size_max=_limit(registry, window),
         context_window_size_current=sum(parts.values()),
         num_messages=len(shown) + 1,
         num_archival_memory=passages.count(connection, agent_id),
@@ -67,6 +71,18 @@ def _report(connection: Connection, agent_id: str, conversation_id: str) -> Cont
         ],
         **parts,
     )
+
+
+def _limit(registry: Registry, window: Window) -> int:
+    """The tokens a request of this conversation may have."""
+    thread, agent = window.thread, window.agent
+    if thread.model is None and thread.context_window_limit is None:
+        return agent.llm_config.context_window
+    try:
+        return limit_of(window, registry.resolve(thread.model or agent.model or registry.default_handle()))
+    except LettaError:
+        # A model that is not to be had now bounds nothing.
+        return thread.context_window_limit or agent.llm_config.context_window
 
 
 def _text(message: Message) -> str:

@@ -14,8 +14,8 @@ from letta.models.embeddings import config_of
 from letta.models.registry import Registry
 from letta.runtime import grouping
 from letta.runtime.transcript import parts_of
-from letta.schemas.agents import AgentState, AgentType, CreateAgent, UpdateAgent
-from letta.schemas.blocks import CreateBlock
+from letta.schemas.agents import AgentSecret, AgentState, AgentType, CreateAgent, UpdateAgent
+from letta.schemas.blocks import Block, CreateBlock
 from letta.schemas.common import new_id
 from letta.schemas.llm_config import LLMConfig
 from letta.schemas.messages import Message, Role, ToolCallPart, ToolReturnPart
@@ -58,7 +58,7 @@ _PLAIN = (
     "name", "description", "system", "timezone", "hidden", "project_id", "template_id", "base_template_id",
     "max_files_open", "per_file_view_window_char_limit", "enable_sleeptime", "message_buffer_autoclear",
     "metadata", "response_format", "compaction_settings", "model_settings", "context_window_limit",
-    "last_run_completion", "last_run_duration_ms", "last_stop_reason",
+    "last_run_completion", "last_run_duration_ms", "last_stop_reason", "busy_policy",
 )  # fmt: skip
 
 
@@ -96,7 +96,9 @@ class Agents:
             "hidden": bool(request.hidden),
             "secrets": self._vault.lock(request.secrets) if request.secrets else None,
         }
-        return await self._database.write(_store_new, values, request)
+        state = await self._database.write(_store_new, values, request)
+        state.secrets = state.tool_exec_environment_variables = shown_secrets(state.id, request.secrets or ())
+        return state
 
     async def update(self, agent_id: str, request: UpdateAgent) -> AgentState:
         """Apply the fields that were sent. Raises as `create`, and letta.errors.NotFound for the agent."""
@@ -179,6 +181,11 @@ class Agents:
         return {"model": resolved.handle, "llm_config": config}
 
 
+def shown_secrets(agent_id: str, names: Iterable[str]) -> list[AgentSecret]:
+    """An agent's secrets as they are shown: their names only."""
+    return [AgentSecret(agent_id=agent_id, key=name, value=HIDDEN) for name in sorted(names)]
+
+
 def _refuse_unbuilt(request: CreateAgent | UpdateAgent) -> None:
     for name in ("source_ids", "folder_ids", "from_template"):
         if getattr(request, name, None):
@@ -195,8 +202,7 @@ def _embedding_config(request: CreateAgent | UpdateAgent, handle: str | None) ->
 
 def _store_new(connection: Connection, values: dict[str, Any], request: CreateAgent) -> AgentState:
     agent_id: str = values["id"]
-    tool_ids = _tool_ids(connection, request)
-    its_tools = tools.with_ids(connection, list(dict.fromkeys(tool_ids)))
+    its_tools = _tools(connection, request)
     rules = list(request.tool_rules or ()) if request.tool_rules is not None else _base_rules(request, its_tools)
     rules += [
         RequiresApprovalToolRule(tool_name=str(tool.name))
@@ -204,12 +210,11 @@ def _store_new(connection: Connection, values: dict[str, Any], request: CreateAg
         if tool.default_requires_approval and not any(_asks_for(rule, str(tool.name)) for rule in rules)
     ]
     values["tool_rules"] = [rule.model_dump(mode="json") for rule in rules]
-    agents.create(connection, {key: value for key, value in values.items() if key in agent_rows.c})
-    block_ids = [*(request.block_ids or ()), *_new_blocks(connection, request)]
-    _check_labels(connection, block_ids)
-    agents.write_blocks(connection, agent_id, block_ids)
-    agents.write_tags(connection, agent_id, request.tags or ())
-    tools.replace_all(connection, agent_id, tool_ids)
+    given = blocks.require_all(connection, list(dict.fromkeys(request.block_ids or ())))
+    its_blocks = [*given, *blocks.create_all(connection, _new_blocks(request))]
+    _check_labels(its_blocks)
+    columns = {key: value for key, value in values.items() if key in agent_rows.c}
+    state = agents.create(connection, columns, request.tags or (), its_blocks, its_tools)
     for identity_id in request.identity_ids or ():
         identities.attach(connection, agent_id, identity_id)
     opening = _opening(agent_id, request)
@@ -218,7 +223,10 @@ def _store_new(connection: Connection, values: dict[str, Any], request: CreateAg
     search.index(connection, opening)
     if request.enable_sleeptime:
         grouping.pair(connection, agent_id)
-    return agents.get(connection, agent_id)
+    if request.enable_sleeptime or request.identity_ids:
+        state = agents.get(connection, agent_id)
+    state.message_ids = [message.id for message in opening]
+    return state
 
 
 def _store_changes(connection: Connection, agent_id: str, values: dict[str, Any], request: UpdateAgent) -> AgentState:
@@ -229,7 +237,7 @@ def _store_changes(connection: Connection, agent_id: str, values: dict[str, Any]
     if request.tags is not None:
         agents.write_tags(connection, agent_id, request.tags)
     if request.block_ids is not None:
-        _check_labels(connection, request.block_ids)
+        _check_labels(blocks.require_all(connection, list(dict.fromkeys(request.block_ids))))
         agents.write_blocks(connection, agent_id, request.block_ids)
     if request.tool_ids is not None:
         tools.replace_all(connection, agent_id, request.tool_ids)
@@ -276,15 +284,17 @@ def _asks_for(rule: ToolRule, tool_name: str) -> bool:
     return isinstance(rule, RequiresApprovalToolRule) and rule.tool_name == tool_name
 
 
-def _tool_ids(connection: Connection, request: CreateAgent) -> list[str]:
+def _tools(connection: Connection, request: CreateAgent) -> list[Tool]:
+    """The tools asked for by name, then those by id, each once."""
     names = list(_base_tools(request)) if request.include_base_tools else []
     names += builtin.MULTI_AGENT if request.include_multi_agent_tools else ()
     names += request.tools or ()
-    known = tools.ids_by_name(connection, names)
+    known = {tool.name: tool for tool in tools.named(connection, names)} if names else {}
     missing = [name for name in names if name not in known]
     if missing:
         raise NotFound(f"tools: there is no tool called {missing[0]!r}")
-    return [*(known[name] for name in names), *(request.tool_ids or ())]
+    found = [*(known[name] for name in names), *tools.with_ids(connection, list(dict.fromkeys(request.tool_ids or ())))]
+    return list({tool.id: tool for tool in found}.values())
 
 
 def _base_tools(request: CreateAgent) -> tuple[str, ...]:
@@ -307,13 +317,12 @@ def _base_rules(request: CreateAgent, its_tools: Iterable[Tool]) -> list[ToolRul
     ]
 
 
-def _new_blocks(connection: Connection, request: CreateAgent) -> list[str]:
+def _new_blocks(request: CreateAgent) -> list[CreateBlock]:
     made = []
     for block in request.memory_blocks or ():
         value = _filled(block.value, request.memory_variables or {})
         description = block.description if block.description is not None else BLOCK_DESCRIPTIONS.get(block.label)
-        given = CreateBlock.model_validate({**block.model_dump(), "value": value, "description": description})
-        made.append(blocks.create(connection, given).id)
+        made.append(CreateBlock.model_validate({**block.model_dump(), "value": value, "description": description}))
     return made
 
 
@@ -321,12 +330,14 @@ def _filled(text: str, variables: dict[str, str]) -> str:
     return _VARIABLE.sub(lambda match: variables.get(match[1], match[0]), text)
 
 
-def _check_labels(connection: Connection, block_ids: Iterable[str]) -> None:
+def _check_labels(its_blocks: Iterable[Block]) -> None:
     seen: set[str] = set()
-    for label in blocks.labels(connection, list(dict.fromkeys(block_ids))):
-        if label in seen:
-            raise InvalidValue(f"two blocks are labelled {label!r}: each label of an agent's memory must be its own")
-        seen.add(label)
+    for block in its_blocks:
+        if block.label in seen:
+            raise InvalidValue(
+                f"two blocks are labelled {block.label!r}: each label of an agent's memory must be its own"
+            )
+        seen.add(str(block.label))
 
 
 # -- the opening of a conversation -------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from letta.errors import LettaError, ModelError
 from letta.models.protocol import ReasoningDelta, TextDelta, ToolCallDelta, Usage
@@ -15,6 +15,7 @@ from letta.schemas.messages import Message
 from letta.schemas.runs import StopReason
 
 NO_TOKENS = Usage()
+_MOST_TOGETHER = 256
 E = TypeVar("E")
 
 
@@ -69,13 +70,28 @@ def failure_of(error: LettaError) -> Failure:
     return Failure(error.code, error.message, error.status, text)
 
 
+def stored_failure(error: dict[str, Any]) -> Failure:
+    """Why a run failed, from what its row says: the status is that of the most general error with its code."""
+    kinds: list[type[LettaError]] = [LettaError]
+    for kind in kinds:
+        if kind.code == error["type"]:
+            break
+        kinds += kind.__subclasses__()
+    else:
+        kind = LettaError
+    of_model = issubclass(kind, ModelError)
+    retryable = of_model and getattr(kind, "retryable", False)
+    return Failure(error["type"], error["message"], kind.status, error.get("detail"), of_model, retryable)
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last event of every run."""
+    """The last event of every run. Not `stored`: it ends here only, and goes on later or in another process."""
 
     stop_reason: StopReason
     usage: RunUsage
     failure: Failure | None = None
+    stored: bool = True
 
 
 Event = Delta | Committed | Finished
@@ -87,6 +103,7 @@ class Log(Generic[E]):
     def __init__(self) -> None:
         self.events: list[E | Finished] = []
         self._changed = asyncio.Event()
+        self._over = asyncio.Event()
 
     @property
     def finished(self) -> Finished | None:
@@ -97,13 +114,18 @@ class Log(Generic[E]):
     def publish(self, event: E | Finished) -> None:
         self.events.append(event)
         self._changed.set()
+        if isinstance(event, Finished):
+            self._over.set()
 
-    async def batches(self, start: int = 0) -> AsyncIterator[list[E | Finished]]:
-        """All events from `start` on, as many at a time as there are, until the last."""
+    async def batches(self, start: int = 0, idle: float | None = None) -> AsyncIterator[list[E | Finished]]:
+        """All events from `start` on, many at a time, until the last. A reader that falls behind holds few of them.
+
+        After so many seconds of silence (`idle`) there is an empty batch.
+        """
         while True:
             while start < len(self.events):
-                batch = self.events[start:]
-                start = len(self.events)
+                batch = self.events[start : start + _MOST_TOGETHER]
+                start += len(batch)
                 yield batch
             if self.finished:
                 return
@@ -111,12 +133,15 @@ class Log(Generic[E]):
             if self._changed.is_set():
                 self._changed = asyncio.Event()
                 continue
-            await self._changed.wait()
+            try:
+                async with asyncio.timeout(idle):
+                    await self._changed.wait()
+            except TimeoutError:
+                yield []
 
     async def wait(self) -> Finished:
         """The last event, when it comes."""
-        async for _ in self.batches(len(self.events)):
-            pass
+        await self._over.wait()
         assert self.finished is not None
         return self.finished
 

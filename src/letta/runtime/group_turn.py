@@ -27,9 +27,12 @@ from letta.store.group_talk import Line
 DONE = "DONE!"
 """What the leading agent of a dynamic group answers to end the turn, unless the group has its own word."""
 
+FLOOR = "floor"
+"""Under which a run keeps what follows from it for its group."""
+
 _CHOICES = 2
 # Fields of the caller's request that speak about its own answer, or about its messages.
-_NOT_PASSED_ON = {"messages", "input", "streaming", "stream_tokens", "include_pings", "background", "agent_id"}
+_NOT_PASSED_ON = {"messages", "input", "streaming", "include_pings", "background", "agent_id"}
 _NO_NOTES = MappingProxyType[str, Any]({})
 
 
@@ -196,8 +199,9 @@ class Turn:
         notes: Mapping[str, Any] = _NO_NOTES,
         *,
         leads: bool = False,
+        aloud: bool = False,
     ) -> str | None:
-        """Let a member hear what it has not heard, and then the question, and say something.
+        """Let a member hear what it has not heard, and then the question, and say something, to everybody if `aloud`.
 
         Returns None when there is nothing for it to answer.
         """
@@ -211,7 +215,10 @@ class Turn:
                 upto = lines[-1].position
                 await self._database.write(group_talk.heard, self.group.id, member.id, upto, leads=leads)
 
-        return await self.speak(member, inputs, notes, note)
+        upto = lines[-1].position if lines else None
+        # For whoever finishes the run should this process not.
+        kept = {FLOOR: {"upto": upto, "leads": leads, "aloud": aloud}}
+        return await self.speak(member, inputs, {**notes, **kept}, note)
 
     def _heard(self, line: Line) -> MessageInput:
         """A line as it is told to those who did not say it."""
@@ -225,7 +232,7 @@ class Turn:
 
     async def take_floor(self, member: Member) -> str | None:
         """Let a member speak to the group. None when nothing was said that it could answer."""
-        text = await self.floor(member)
+        text = await self.floor(member, aloud=True)
         if text:
             await self.say(member, [MessageInput(role="user", content=text, group_id=self.group.id)])
         return text

@@ -101,10 +101,8 @@ def _sleeptime_agent(connection: Connection, main: AgentState) -> str:
         "hidden": bool(main.hidden),
         "project_id": main.project_id,
     }
-    agents.create(connection, values)
-    agents.write_blocks(connection, agent_id, [str(block.id) for block in main.blocks])
-    known = tools.ids_by_name(connection, names)
-    tools.replace_all(connection, agent_id, [known[name] for name in names])
+    known = {tool.name: tool for tool in tools.named(connection, names)}
+    agents.create(connection, values, (), main.blocks, [known[name] for name in names])
     conversations.start(connection, agent_id, agent_id, next_position=1)
     prompt = Message(
         id=new_id("message"),

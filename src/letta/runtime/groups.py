@@ -1,31 +1,36 @@
 """Turns of groups: one at a time in each group, started, cancelled, and reached by the tool of a supervising agent.
 
 A turn goes on when the client that asked for it is gone. It lives in this process: after a crash the run of the agent
-that spoke is finished, the turn is not.
+that spoke is finished, and what it said is told the group; the turn is over then.
 """
 
 import asyncio
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 import orjson
+from sqlalchemy import Connection
 
 from letta.errors import Busy, Conflict, InvalidValue, LettaError, NotBuilt, StoreUnavailable, ToolFailed
 from letta.runtime.creation import Agents
 from letta.runtime.events import Finished
-from letta.runtime.group_turn import Member, Turn
+from letta.runtime.group_turn import FLOOR, Member, Turn
 from letta.runtime.runner import Runner, Running
-from letta.runtime.talk import Talk
+from letta.runtime.talk import Talk, said_in
 from letta.schemas.groups import Group, ManagerType
+from letta.schemas.runs import RunStatus
 from letta.schemas.sends import MessageInput, SendRequest
-from letta.store import group_talk, groups
+from letta.store import group_talk, groups, messages
 from letta.store.access import Database
+from letta.store.runs import Work
 from letta.tools import builtin
 from letta.tools.context import Errand, ToolResult
 from letta.tools.toolbox import checked
 
 log = logging.getLogger(__name__)
 
+_MOST = 10_000
 _RENEW = 5.0
 _RETRY_CLAIM = 0.25
 
@@ -99,6 +104,17 @@ class Groups:
             return await self._talk.run(errand)
         arguments = checked(errand.arguments, builtin.BY_NAME[builtin.ASK_GROUP].schema["parameters"])
         return await self._ask_all(errand, arguments["message"])
+
+    async def after_run(self, work: Work, finished: Finished) -> None:
+        """A run ended. One of a turn that was lost with its process is not waited for: its group is told here."""
+        # A turn of this process is there when this is asked: it has to write before it can end.
+        floor, group_id = work.request.get(FLOOR), work.request.get("group_id")
+        if floor is None or group_id is None or any(work.id in turn.run_ids for turn in self._running()):
+            return
+        if finished.stop_reason.run_status is not RunStatus.COMPLETED:
+            return
+        log.info("the turn of group %s was lost; what %s said in it is kept", group_id, work.agent_id)
+        await self._database.write(_keep, group_id, work, floor)
 
     async def close(self) -> None:
         """End what goes on; call it when no run goes on any more."""
@@ -199,6 +215,16 @@ class Groups:
     async def _supervised(self, agent_id: str) -> list[Group]:
         led = (await self._database.read(groups.led_by, [agent_id])).get(agent_id, [])
         return [group for group in led if group.manager_type == ManagerType.SUPERVISOR]
+
+
+def _keep(connection: Connection, group_id: str, work: Work, floor: dict[str, Any]) -> None:
+    """Note what an agent heard and said in a turn that nobody can finish."""
+    if floor["upto"] is not None:
+        group_talk.heard(connection, group_id, work.agent_id, floor["upto"], leads=floor["leads"])
+    text = said_in(messages.of_run(connection, work.id, -1, _MOST))
+    if floor["aloud"] and text:
+        said = MessageInput(role="user", content=text, group_id=group_id)
+        group_talk.say(connection, group_id, work.agent_id, [said.model_dump(mode="json", exclude_none=True)])
 
 
 def everybody(group: Group) -> list[str]:

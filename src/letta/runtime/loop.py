@@ -5,12 +5,12 @@ while a model is asked. Readers (HTTP, CLI, SDK) get what this generator yields 
 """
 
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from time import perf_counter_ns
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from letta.errors import (
     ContextOverflow,
@@ -31,8 +31,11 @@ from letta.runtime.commit import Commit, Results, Scene, Step
 from letta.runtime.compact import Occasion, compact, settings_of
 from letta.runtime.events import Committed, Delta, Event, Finished, added, failure_of
 from letta.runtime.events import RunUsage as Used
+from letta.runtime.observe import NOBODY, Observer, StepSeen
+from letta.runtime.recording import Record
 from letta.runtime.records import Timing, failed_step_row, usage_from_json
 from letta.runtime.request import Call, build, fixed_texts, limit_of, resolve, toolbox_of
+from letta.runtime.resumed import Resumed, resumed
 from letta.runtime.styles import style_of
 from letta.schemas.common import new_id
 from letta.schemas.messages import Message, Role, ToolCallPart
@@ -68,6 +71,7 @@ class Means:
     keep_traces: bool
     ledger: Ledger = field(default_factory=Ledger)
     runners: Mapping[str, ErrandRunner] = field(default_factory=lambda: MappingProxyType({}))
+    observer: Observer = NOBODY
 
 
 class StepIds(NamedTuple):
@@ -77,9 +81,16 @@ class StepIds(NamedTuple):
     message: str
 
 
-async def run(means: Means, work: Work, versions: Versions) -> AsyncGenerator[Event]:
+Joined = Callable[[Sequence[str]], None]
+"""Called with the ids of runs that the working one answers for, too, from now on."""
+
+
+async def run(
+    means: Means, work: Work, versions: Versions, record: Record | None = None, joined: Joined = lambda others: None
+) -> AsyncGenerator[Event]:
     """Work on a run until it ends. The last event is `Finished`; the run's row says the same.
 
+    With a `record`, the pieces of messages are kept, and are events, too.
     A run that was interrupted goes on after its last committed step: what was paid for is not asked for again.
 
     Raises:
@@ -87,7 +98,7 @@ async def run(means: Means, work: Work, versions: Versions) -> AsyncGenerator[Ev
         letta.errors.StoreUnavailable: the database is gone; the run stays as it is and is taken up again later.
     """
     window = await means.windows.get(work.agent_id, work.conversation_id, versions)
-    turn = _Turn(means, work, window)
+    turn = _Turn(means, work, window, record, joined)
     async with aclosing(turn.events()) as events:
         async for event in events:
             yield event
@@ -96,16 +107,18 @@ async def run(means: Means, work: Work, versions: Versions) -> AsyncGenerator[Ev
 class _Turn:
     """One run, from the caller's messages to the reason why it stopped."""
 
-    def __init__(self, means: Means, work: Work, window: Window) -> None:
-        self.means, self.work, self.window = means, work, window
+    def __init__(self, means: Means, work: Work, window: Window, record: Record | None, joined: Joined) -> None:
+        self.means, self.work, self.window, self.record, self.joined = means, work, window, record, joined
         self.request = SendRequest.model_validate(work.request)
         self.rules = RuleBook(window.agent.tool_rules or ())
         self.usage = usage_from_json(work.usage)
         self.inputs: tuple[Message, ...] = ()
         self.steps = 0
         self.stop: StopReason | None = None
+        self.steered = False
         self.started_ns = perf_counter_ns()
         self.first_token_ns: int | None = None
+        self.tools_ns = 0  # of the calls outside, in the step that goes on
         self.call: Call | None = None
         self.size = 0  # of the call, in estimated tokens: counted once per call
 
@@ -117,6 +130,8 @@ class _Turn:
                 async for event in begun:
                     yield event
             while self.stop is None:
+                if self.steered:
+                    await self._hear()
                 ids, timing = StepIds(new_id("step"), new_id("message")), self._timing()
                 async with aclosing(self._step(ids, timing)) as step:
                     async for event in step:
@@ -133,9 +148,11 @@ class _Turn:
     async def _begin(self) -> AsyncGenerator[Event]:
         """Start with the caller's messages, or after the last committed step of an interrupted run."""
         mine = [message for message in self.window.messages if message.run_id == self.work.id]
+        uncounted = transcript.not_made(self.window.messages)
         for message in _turn(self.window.messages) if approvals.is_answer(self.request) else mine:
             for result in message.tool_returns:
-                self.rules.note(result.name or "", str(result.content))
+                if result.tool_call_id not in uncounted:
+                    self.rules.note(result.name or "", str(result.content))
         self.steps = sum(message.role is Role.ASSISTANT for message in mine)
         asked = approvals.waiting(self.window.messages)
         if approvals.is_answer(self.request) and not mine:
@@ -146,13 +163,24 @@ class _Turn:
         if asked is not None and not mine:
             raise PendingApproval(pending_request_id=asked.id)
         plain = transcript.new_messages(self.request, self.work, now())
-        if lost := transcript.unanswered(self.window.messages):
-            # A person's answer is stored before it is acted on, and what they said besides is not.
-            again = plain if approvals.is_answer(self.request) or not mine else ()
+        if found := resumed(self.window.messages, self.request, self.work, self._toolbox()):
+            yield await self._resume(found, plain)
+        elif lost := transcript.unanswered(self.window.messages):
             last = next(message for message in reversed(self.window.messages) if message.role is Role.ASSISTANT)
-            self.inputs = (transcript.closing(lost, last, self.work, now()), *again)
+            self.inputs = (transcript.closing(lost, last, self.work, now()), *(() if mine else plain))
         elif not mine:
             self.inputs = plain
+
+    async def _resume(self, found: Resumed, plain: tuple[Message, ...]) -> Committed:
+        """Bring the step that was interrupted to its end."""
+        is_last = self.steps >= (self.request.max_steps or self.means.max_steps)
+        scene = self._scene(self._timing(), self._toolbox(), is_last=is_last)
+        made = await scene.toolbox.run_errands(found.again, self.rules, self._errand(found.asked.step_id or ""))
+        # A person's answer is stored before it is acted on, and what they said besides is not.
+        after = plain if found.asked.run_id != self.work.id else ()
+        results = Results(scene, found.asked, {**found.known, **made}, after=after, denied=found.denied)
+        done = await self._commit(commit.commit_results, results)
+        return Committed(done.messages)
 
     async def _answered(self, asked: Message | None) -> AsyncGenerator[Event]:
         """A person or client answers waiting calls: carry out what was allowed, then go on."""
@@ -168,11 +196,11 @@ class _Turn:
         known = dict(answers.known)
         before: tuple[Message, ...] = (answers.message,)
         if calls:
-            await self._advance(await self.means.database.write(commit.commit_inputs, scene, before))
+            await self._commit(commit.commit_inputs, scene, before, shown=False)
             known |= await scene.toolbox.run_errands(calls, self.rules, self._errand(asked.step_id or ""))
             before = ()
-        results = Results(scene, asked, known, before, plain)
-        done = await self._advance(await self.means.database.write(commit.commit_results, results))
+        results = Results(scene, asked, known, before, plain, answers.denied)
+        done = await self._commit(commit.commit_results, results)
         yield Committed(done.messages)
 
     # -- a step -------------------------------------------------------------------------------------------------------
@@ -208,9 +236,11 @@ class _Turn:
         assert call is not None
         assert answer is not None, "a model stream ends with an Answer"
         self.means.ledger.note(call.resolved.handle, self.size, answer.usage.prompt_tokens)
-        async with aclosing(self._act(self._answer(call, ids, timing, answer))) as events:
+        done = self._answer(call, ids, timing, answer)
+        async with aclosing(self._act(done)) as events:
             async for event in events:
                 yield event
+        self.means.observer.step_ended(self._seen(done))
 
     async def _fit(self, ids: StepIds, *, forced: bool) -> AsyncGenerator[Event]:
         """Make the next request, and compact the conversation until it fits; `forced` means that it did not."""
@@ -232,7 +262,7 @@ class _Turn:
             if number == _ROUNDS:
                 break
             trigger = "context_window_exceeded" if forced else "context_window_threshold"
-            occasion = Occasion(trigger, limit, fixed, resolved, call.request, self.work.id, ids.step)
+            occasion = Occasion(trigger, limit, fixed, resolved, call.request, self.work.id, ids.step, self.record)
             done = await compact(
                 self.means.database, self.means.registry, ledger, self.window, settings_of(self.window), occasion
             )
@@ -257,23 +287,28 @@ class _Turn:
                     continue
                 if self.first_token_ns is None:
                     self.first_token_ns = perf_counter_ns() - self.started_ns
-                yield Delta(ids.message, ids.step, timing.step_started_at, call.style.name, piece, held)
+                if self.record is not None:
+                    delta = Delta(ids.message, ids.step, timing.step_started_at, call.style.name, piece, held)
+                    self.record.note(delta)
+                    yield delta
 
     async def _act(self, step: Step) -> AsyncGenerator[Event]:
         """Carry out the calls of an answer: most in one transaction with it, those that leave the process after it."""
-        database, toolbox = self.means.database, step.scene.toolbox
+        toolbox = step.scene.toolbox
         waiting = frozenset(call.id for call in step.calls if toolbox.waits(call, self.rules))
         if not waiting and not any(toolbox.is_errand(call) for call in step.calls):
-            done = await self._advance(await database.write(commit.commit_step, step))
+            done = await self._commit(commit.commit_step, step)
             yield Committed(done.messages, streamed=step.message_id)
             return
-        done = await self._advance(await database.write(commit.commit_answer, step, waiting))
+        done = await self._commit(commit.commit_answer, step, waiting)
         yield Committed(done.messages, streamed=step.message_id)
         if waiting:
             return
+        began = perf_counter_ns()
         known = await toolbox.run_errands(step.calls, self.rules, self._errand(step.id))
+        self.tools_ns = perf_counter_ns() - began
         results = Results(step.scene, done.messages[-1], known)
-        done = await self._advance(await database.write(commit.commit_results, results))
+        done = await self._commit(commit.commit_results, results)
         yield Committed(done.messages)
 
     def _answer(self, call: Call, ids: StepIds, timing: Timing, answer: Answer) -> Step:
@@ -286,6 +321,8 @@ class _Turn:
             perf_counter_ns() - timing.step_started_ns,
             self.first_token_ns,
         )
+        if not self.rules.only_approvals:
+            answer = replace(answer, parts=transcript.one_by_one(answer.parts))
         is_last = self.steps >= (self.request.max_steps or self.means.max_steps)
         return Step(
             scene=self._scene(measured, call.toolbox, is_last=is_last),
@@ -296,13 +333,38 @@ class _Turn:
             resolved=call.resolved,
             traced=self.window.traced,
             keeps_trace=self.means.keep_traces,
+            configuration=self.window.configuration,
+            is_recorded=self.window.recorded == self.window.configuration.digest,
         )
+
+    async def _commit(self, function: Callable[..., Commit], *args: Any, shown: bool = True) -> Commit:
+        """Run one of the transactions of a step, and go on from what it stored. `shown`: readers are told of it."""
+        write = self.means.database.write
+        if self.record is None:
+            return await self._advance(await write(function, *args))
+        async with self.record.committing(shown=shown):
+            done = await write(function, *args)
+        return await self._advance(done)
+
+    async def _hear(self) -> None:
+        """Take in what others want to be heard with before the next step."""
+        scene, write = self._scene(self._timing(), self._toolbox(), is_last=False), self.means.database.write
+        self.steered = False
+        if self.record is None:
+            done = await write(commit.commit_heard, scene)
+        else:
+            async with self.record.committing(shown=False):
+                done = await write(commit.commit_heard, scene)
+        if done is not None:
+            await self._advance(done)
+            self.joined(done.others)
 
     async def _advance(self, done: Commit) -> Commit:
         """What was committed becomes part of the window, which then holds the newest memory, too."""
         work = self.work
-        self.inputs, self.rules, self.stop = (), done.rules, done.stop
+        self.inputs, self.rules, self.stop, self.steered = (), done.rules, done.stop, done.steered
         self.window.traced = done.traced or self.window.traced
+        self.window.recorded = done.recorded or self.window.recorded
         self.means.windows.extend(work.conversation_id, list(done.messages), done.before, done.after)
         if done.stop is None:
             self.window = await self.means.windows.get(work.agent_id, work.conversation_id, done.after)
@@ -318,6 +380,7 @@ class _Turn:
     async def _end(self, stop: StopReason) -> None:
         """End the run without another message."""
         self.stop = stop
+        await self._keep_pieces()
         await self.means.database.write(commit.record_end, self.work, stop, None, self.usage, self._timing())
 
     async def _fail(self, ids: StepIds, error: LettaError) -> Finished:
@@ -326,20 +389,48 @@ class _Turn:
         stop, failure, timing = _STOPS.get(type(error), other), failure_of(error), self._timing()
         log.warning("run failed: %s: %s", error.code, error.message)
         row = failed_step_row(self.work, ids.step, error, timing) if isinstance(error, ModelError) else None
-        await self.means.database.write(commit.record_end, self.work, stop, failure, self.usage, timing, row)
+        await self._keep_pieces()
+        await self.means.database.write(
+            commit.record_end, self.work, stop, failure, self.usage, timing, row, repeatable=self.steps == 0
+        )
         return Finished(stop, self.usage, failure)
+
+    async def _keep_pieces(self) -> None:
+        """Store what readers saw of a message that was never finished, before the run's row says that it ended."""
+        if self.record is not None:
+            await self.record.flush(self.means.database)
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
     def _timing(self) -> Timing:
         return Timing(self.started_ns, perf_counter_ns(), now(), first_token_ns=self.first_token_ns)
 
+    def _seen(self, step: Step) -> StepSeen:
+        scene, tools_ns = step.scene, self.tools_ns
+        self.tools_ns = 0
+        return StepSeen(
+            self.work,
+            step.id,
+            scene.agent.name,
+            step.resolved.handle,
+            step.resolved.name,
+            step.resolved.provider,
+            step.answer.usage,
+            step.answer.finish_reason,
+            scene.timing.step_started_at,
+            perf_counter_ns() - scene.timing.step_started_ns,
+            scene.timing.model_ns,
+            tools_ns,
+            self.first_token_ns if self.steps == 1 else None,
+        )
+
     def _toolbox(self) -> Toolbox:
         return toolbox_of(self.window, self.request, self.means.runners)
 
     def _scene(self, timing: Timing, toolbox: Toolbox, *, is_last: bool) -> Scene:
         agent = self.window.agent
-        return Scene(self.work, agent, toolbox, self.rules, style_of(agent.agent_type), self.usage, timing, is_last)
+        style = style_of(agent.agent_type)
+        return Scene(self.work, agent, toolbox, self.rules, style, self.usage, timing, is_last, self.record)
 
     def _errand(self, step_id: str) -> "_ErrandMaker":
         return _ErrandMaker(self.window, self.work, step_id)
@@ -347,8 +438,13 @@ class _Turn:
 
 def _turn(messages: Sequence[Message]) -> list[Message]:
     """What was said since the user last spoke: an answer to waiting calls goes on with the turn that asked."""
-    spoken = [n for n, one in enumerate(messages) if one.role is Role.USER and not (one.data or {}).get("nudge")]
+    spoken = [n for n, one in enumerate(messages) if one.role is Role.USER and not _in_between(one)]
     return list(messages[spoken[-1] :] if spoken else messages)
+
+
+def _in_between(message: Message) -> bool:
+    """Whether a message came in the middle of a turn: the server's own word, or one that somebody added."""
+    return bool((message.data or {}).keys() & {"nudge", "steered"})
 
 
 def _size(call: Call) -> int:

@@ -5,63 +5,116 @@ asking the database again and again. A run goes on when the client that asked fo
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from time import perf_counter_ns
 from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy.exc import IntegrityError
-
 from letta import log as logs
-from letta.errors import Conflict, LettaError, NotFound, StoreUnavailable
+from letta.errors import Busy, Conflict, DeadlineExceeded, LettaError, NotFound, StoreUnavailable
 from letta.runtime import approvals, commit, loop
+from letta.runtime.arrival import take_turn
 from letta.runtime.commit import LostRun
 from letta.runtime.compact_now import compact_now
-from letta.runtime.events import EventLog, Failure, Finished, RunUsage, failure_of
+from letta.runtime.events import Committed, EventLog, Failure, Finished, RunUsage, failure_of
 from letta.runtime.loop import Means
+from letta.runtime.recording import Record
 from letta.runtime.records import Timing
 from letta.schemas.common import new_id
 from letta.schemas.compaction import CompactionResponse, CompactionSettings
 from letta.schemas.runs import StopReason
 from letta.schemas.sends import SendRequest
-from letta.store import runs
+from letta.store import arrivals, runs
+from letta.store.arrivals import PLAIN, Arrival, SentBefore
+from letta.store.notices import Notices, rung
 from letta.store.query import now
-from letta.store.runs import Versions, Work
+from letta.store.runs import Accepted, Versions, Work
 
 log = logging.getLogger(__name__)
 
-_HEARTBEAT = 5.0
+_HEARTBEAT = 2.5
 _RETRY_CLAIM = 0.25
+_LOOK = 1.0
+_FOLLOWED = 30.0
+_SHARE, _SHARE_UNHEARD = 0.05, 0.25
+# What notices are about: a run's progress, its cancelling, the end of a run of a conversation, of this process.
+PROGRESS, CANCEL, FREED, STOPPING = "run:", "cancel:", "freed:", "stopping"
+# That there are runs that belong to nobody.
+QUEUED = "queued"
+INTERRUPTED = Finished(
+    StopReason.ERROR, RunUsage(), Failure("stream_incomplete", "The run was interrupted", 503), stored=False
+)
+DEFAULT_SLOTS = 64
 
 AfterRun = Callable[[Work, Finished], Awaitable[None]]
 """Called once for each run that ended here, after its row says so."""
 
 
 class Running:
-    """A run this process takes care of."""
+    """A run this process takes care of. `record` keeps the pieces of its messages, if readers are shown those."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, ticket: "asyncio.Future[None] | None" = None) -> None:
         self.work = work
+        self.ticket = ticket
         self.events = EventLog()
         self.task: asyncio.Task[None] | None = None
         self.cancelled = False
+        self.expired = False
+        self.deadline: asyncio.TimerHandle | None = None
+        # The run that answers for this one, and the first of its events that do.
+        self.answered_by: tuple[Running, int] | None = None
+        self.record: Record | None = None
+        self.followed_until = 0.0
+        self.sharing: asyncio.Task[None] | None = None
+
+    @property
+    def topic(self) -> str:
+        """What notices of its progress are about."""
+        return f"{PROGRESS}{self.work.id}"
+
+    def expire(self) -> None:
+        """Its deadline has come."""
+        if self.task is not None and not self.cancelled:
+            self.expired = True
+            self.task.cancel()
 
 
 class Runner:
     """Accepts runs, works on them one after the other in each conversation, and takes up what others left behind.
 
     `alone` says that no other process can use the database (a SQLite file): then every run found running at the start
-    was left behind.
+    was left behind. Without `execute` runs are only accepted, for other processes to work on. `slots` is how many runs
+    that belong to nobody are worked on here at once. `notices` are how this and other processes wake each other up.
     """
 
-    def __init__(self, means: Means, *, alone: bool, grace: float) -> None:
+    def __init__(
+        self,
+        means: Means,
+        *,
+        alone: bool,
+        grace: float,
+        execute: bool = True,
+        slots: int = DEFAULT_SLOTS,
+        notices: Notices | None = None,
+    ) -> None:
         self._means = means
         self._alone = alone
         self._grace = grace
+        self._notices = notices or Notices()
+        self._notices.listen(CANCEL, self._cancel_asked)
+        self._notices.listen(QUEUED, lambda _: self._look.set())
+        self._notices.when_wanted(PROGRESS, self._followed)
+        self._execute = execute
+        self._slots = slots
+        self._taken: set[str] = set()
+        self._look = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
         self._owner = str(uuid4())
         self._running: dict[str, Running] = {}
         self._lanes: dict[str, deque[asyncio.Future[None]]] = {}
@@ -74,15 +127,19 @@ class Runner:
         """Take up what an earlier process left behind, and begin to renew leases."""
         if self._alone:
             await self._means.database.write(runs.expire_all)
-        await self._take_up()
+        if self._execute:
+            await self._take_up()
+            self._looking = asyncio.create_task(self._look_for_runs(), name="runner looks for runs")
         self._upkeep = asyncio.create_task(self._keep_up(), name="runner upkeep")
 
     async def close(self) -> None:
         """Let running steps finish for a while, then park what is left: the next start goes on with it."""
         self._stopping = True
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            await asyncio.gather(self._upkeep, return_exceptions=True)
+        self._notices.tell(STOPPING)
+        for upkeep in (self._upkeep, self._looking):
+            if upkeep is not None:
+                upkeep.cancel()
+                await asyncio.gather(upkeep, return_exceptions=True)
         tasks = [running.task for running in self._running.values() if running.task is not None]
         if tasks:
             _, unfinished = await asyncio.wait(tasks, timeout=self._grace)
@@ -103,15 +160,20 @@ class Runner:
         background: bool = False,
         asked_by: Sequence[str] = (),
         notes: Mapping[str, Any] = MappingProxyType({}),
+        arrival: Arrival = PLAIN,
     ) -> Running:
         """Accept a request: its run is stored when this returns, and worked on when its turn comes.
 
         `asked_by` are the agents that wait for what comes of it. `notes` are kept with the request: `group_id` marks
         every message of the run, `answer_format` is the shape the reply must have in place of the agent's own.
+        `arrival` says what to do while the conversation is busy, and how to know a request that was sent before: then
+        the run that is there already is the answer.
 
         Raises:
             letta.errors.NotFound: no such agent or conversation.
             letta.errors.PendingApproval: calls wait for an answer, and the request is none.
+            letta.errors.Busy: the conversation has its turn, and the request is not to wait.
+            letta.errors.InvalidValue: the key of the request is that of another request.
         """
         if self._stopping:
             raise StoreUnavailable("The server is stopping; send the request again.")
@@ -120,13 +182,45 @@ class Runner:
         if asked_by:
             body["asked_by"] = list(asked_by)
         work = Work(new_id("run"), agent_id, conversation_id, body, background, 1, now())
+        arrival = replace(arrival, policy=request.busy_policy or arrival.policy)
         ticket = self._join(conversation_id)
         try:
-            versions = await self._accept(work, first=ticket.done(), answers=approvals.is_answer(request))
+            accepted = await self._accept(
+                work, arrival, first=ticket.done() and self._execute, answers=approvals.is_answer(request)
+            )
+        except SentBefore as before:
+            self._leave(conversation_id, ticket)
+            return await self.follow(before.run_id or "")
         except BaseException:
             self._leave(conversation_id, ticket)
             raise
-        return self._begin(work, ticket, versions)
+        if not self._execute:
+            self._leave(conversation_id, ticket)
+            self.look()
+            if accepted.in_the_way is not None:
+                await self._cancel(accepted.in_the_way)
+            return await self.follow(work.id)
+        running = self._begin(work, ticket, accepted.versions if accepted.running else None)
+        if accepted.in_the_way is not None:
+            await self._clear_way(running, accepted.in_the_way)
+        return running
+
+    async def follow(self, run_id: str) -> Running:
+        """A run that was accepted before. One that is not worked on here says no more than that it goes on elsewhere.
+
+        Raises:
+            letta.errors.NotFound: no such run.
+        """
+        if (running := self._running.get(run_id)) is not None:
+            return running
+        known = Running(await self._means.database.read(runs.work, run_id))
+        known.events.publish(INTERRUPTED)
+        return known
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new is accepted any more."""
+        return self._stopping
 
     def get(self, run_id: str) -> Running | None:
         """The run, if this process works on it or has just finished it."""
@@ -153,11 +247,19 @@ class Runner:
             return False
         running = self._running.get(run_id)
         if running is None or running.task is None:
+            self._notices.tell(f"{CANCEL}{run_id}", everybody=True)
             return True
         running.cancelled = True
         running.task.cancel()
         finished = await running.events.wait()
         return finished.stop_reason is StopReason.CANCELLED
+
+    def _cancel_asked(self, topic: str) -> None:
+        """Another process wrote down that a run is to be cancelled."""
+        running = self._running.get(topic.removeprefix(CANCEL))
+        if running is not None and running.task is not None and not running.cancelled:
+            running.cancelled = True
+            running.task.cancel()
 
     async def compact(
         self, agent_id: str, conversation_id: str, override: CompactionSettings | None
@@ -177,24 +279,56 @@ class Runner:
 
     # -- one run ------------------------------------------------------------------------------------------------------
 
-    async def _accept(self, work: Work, *, first: bool, answers: bool) -> Versions | None:
-        """Store the run; the versions it starts from when it may start at once."""
+    async def _accept(self, work: Work, arrival: Arrival, *, first: bool, answers: bool) -> Accepted:
+        """Store the run; it runs at once if it is the `first` and no other process works on the conversation.
+
+        Raises:
+            letta.store.arrivals.SentBefore: with the id of the run.
+        """
         database, metadata = self._means.database, {"run_type": "send_message"}
-        if first:
+        while True:
             try:
                 return await database.write(
-                    runs.accept, work, owner=self._owner, running=True, answers=answers, metadata=metadata
+                    runs.accept,
+                    work,
+                    owner=self._owner if self._execute else None,
+                    running=first,
+                    answers=answers,
+                    metadata=metadata,
+                    arrival=arrival,
                 )
-            except IntegrityError:
+            except Busy:
+                if not first:
+                    raise
                 log.debug("conversation %s is busy in another process", work.conversation_id)
-        await database.write(
-            runs.accept, work._replace(attempt=0), owner=self._owner, running=False, answers=answers, metadata=metadata
-        )
-        return None
+                first = False
+            except SentBefore as before:
+                if before.run_id is not None:
+                    raise
+                # None when it was so long ago that its key counts no more.
+                found = await database.write(arrivals.holder, work.agent_id, work.conversation_id, arrival)
+                if found is not None:
+                    raise SentBefore(found) from None
+
+    async def _clear_way(self, running: Running, in_the_way: str) -> None:
+        """Let a run have its turn next, and cancel the one that has it."""
+        lane, ticket = self._lanes.get(running.work.conversation_id, deque()), running.ticket
+        if ticket is not None and ticket in lane and not ticket.done():
+            lane.remove(ticket)
+            lane.insert(1, ticket)
+        try:
+            await self._cancel(in_the_way)
+        except StoreUnavailable:
+            # The request is accepted all the same; it waits for the end of the turn that should have been cancelled.
+            log.warning("run %s could not be cancelled: the database does not answer", in_the_way)
 
     def _begin(self, work: Work, ticket: asyncio.Future[None], versions: Versions | None) -> Running:
-        running = Running(work)
+        running = Running(work, ticket)
         self._running[work.id] = running
+        self._notices.tell(running.topic)
+        if (seconds := work.request.get("deadline_seconds")) is not None:
+            left = seconds - (now() - work.created_at).total_seconds()
+            running.deadline = asyncio.get_running_loop().call_later(max(0.0, left), running.expire)
         running.task = asyncio.create_task(self._drive(running, ticket, versions), name=work.id)
         return running
 
@@ -205,13 +339,15 @@ class Runner:
         try:
             with logs.bind(run_id=running.work.id, agent_id=running.work.agent_id):
                 await ticket
-                if versions is None:
-                    versions = await self._claim(running)
-                if versions is not None:
+                if running.answered_by is not None:
+                    await self._listen(running, *running.answered_by)
+                elif versions := versions or await self._claim(running):
                     await self._work(running, versions)
         except asyncio.CancelledError:
             if running.cancelled:
                 await self._end(running, StopReason.CANCELLED, None, started)
+            elif running.expired:
+                await self._end(running, StopReason.ERROR, _too_late(running.work), started)
         except LostRun:
             # Cancelled by somebody, here or elsewhere, or taken over: only the first leaves it to us to end it.
             await self._end(running, StopReason.CANCELLED, None, started)
@@ -225,13 +361,26 @@ class Runner:
             await self._end(running, StopReason.ERROR, failure, started)
         finally:
             self._leave(conversation_id, ticket)
-            if running.events.finished:
-                self._call_after(running.work, running.events.finished)
-            else:
-                reason = StopReason.CANCELLED if running.cancelled else StopReason.ERROR
-                parked = None if running.cancelled else Failure("stream_incomplete", "The run was interrupted", 503)
-                running.events.publish(Finished(reason, RunUsage(), parked))
-            self._running.pop(running.work.id, None)
+            self._put_away(running)
+
+    def _put_away(self, running: Running) -> None:
+        """A run is over for this process: its readers are told, and whoever waits for it."""
+        for timer in (running.sharing, running.deadline):
+            if timer is not None:
+                timer.cancel()
+        finished = running.events.finished
+        if finished is None:
+            running.events.publish(INTERRUPTED)
+        elif finished.stored and running.answered_by is None:
+            self._call_after(running.work, finished)
+        if finished is not None and finished.stored:
+            self._means.observer.run_ended(running.work, finished)
+        else:
+            self._means.observer.run_left(running.work)
+        self._running.pop(running.work.id, None)
+        self._notices.tell(running.topic)
+        self._notices.tell(f"{FREED}{running.work.conversation_id}")
+        self._taken.discard(running.work.id)
 
     def _call_after(self, work: Work, finished: Finished) -> None:
         """Let those know who wait for runs to end; nobody waits for them."""
@@ -249,33 +398,93 @@ class Runner:
                 log.exception("what follows a run failed")
 
     async def _work(self, running: Running, versions: Versions) -> None:
-        async with aclosing(loop.run(self._means, running.work, versions)) as events:
+        waited = (now() - running.work.created_at).total_seconds()
+        self._means.observer.run_began(running.work, waited)
+        if running.work.request.get("stream_tokens"):
+            running.record = Record(running.work)
+            self._share(running)
+
+        def joined(others: Sequence[str]) -> None:
+            self._answer_for(running, others)
+
+        async with aclosing(loop.run(self._means, running.work, versions, running.record, joined)) as events:
             async for event in events:
                 running.events.publish(event)
+                if isinstance(event, Committed):
+                    self._notices.tell(running.topic)
+
+    def _followed(self, topic: str) -> None:
+        """A reader in another process waits for what happens in a run."""
+        running = self._running.get(topic.removeprefix(PROGRESS))
+        if running is not None:
+            running.followed_until = asyncio.get_running_loop().time() + _FOLLOWED
+            self._notices.tell(topic)
+            self._share(running)
+
+    def _share(self, running: Running) -> None:
+        """Store pieces as they come while readers elsewhere follow the run, or may do so unheard."""
+        if running.record is not None and running.sharing is None and not self._notices.alone:
+            running.sharing = asyncio.create_task(self._share_pieces(running, running.record), name="pieces")
+
+    async def _share_pieces(self, running: Running, record: Record) -> None:
+        clock = asyncio.get_running_loop()
+        while not self._notices.reach or clock.time() < running.followed_until:
+            await asyncio.sleep(_SHARE if self._notices.reach else _SHARE_UNHEARD)
+            try:
+                if await record.flush(self._means.database):
+                    self._notices.tell(running.topic)
+            except StoreUnavailable:
+                log.debug("pieces of run %s are stored later", running.work.id)
+        running.sharing = None
 
     async def _claim(self, running: Running) -> Versions | None:
         """Take the run when no other process works on the conversation. None when it was cancelled meanwhile."""
         database = self._means.database
-        while True:
-            try:
-                work = await database.write(runs.claim, running.work.id, self._owner)
-            except IntegrityError:
-                await asyncio.sleep(_RETRY_CLAIM)
-                continue
-            if work is None:
-                return None
-            running.work = work
-            return await database.read(runs.current_versions, work.agent_id, work.conversation_id)
+        with self._notices.watch(f"{FREED}{running.work.conversation_id}") as freed:
+            while True:
+                freed.clear()
+                try:
+                    turn = await database.write(take_turn, running.work.id, self._owner)
+                except Busy:
+                    await rung(freed, _RETRY_CLAIM)
+                    continue
+                if turn is None:
+                    return None
+                running.work = turn.work
+                self._answer_for(running, turn.others)
+                return turn.versions
+
+    def _answer_for(self, running: Running, others: Sequence[str]) -> None:
+        """From here on a run answers for others that wait: those that wait here need not any more."""
+        for run_id in others:
+            other = self._running.get(run_id)
+            if other is not None and other.answered_by is None:
+                other.answered_by = running, len(running.events.events)
+                if other.ticket is not None and not other.ticket.done():
+                    other.ticket.set_result(None)
+
+    async def _listen(self, running: Running, speaker: Running, start: int) -> None:
+        """What another run says is this one's answer, too."""
+        async for batch in speaker.events.batches(start):
+            for event in batch:
+                running.events.publish(event)
 
     async def _end(self, running: Running, stop: StopReason, failure: Failure | None, started: int) -> None:
         """Write a run's end that the loop could not write. The window is read anew: it may be half a step ahead."""
         self._means.windows.forget(running.work.conversation_id)
-        timing = Timing(started, started, now())
+        timing, database, stored = Timing(started, started, now()), self._means.database, False
         try:
-            await self._means.database.write(commit.record_end, running.work, stop, failure, RunUsage(), timing, None)
+            if running.record is not None:
+                await running.record.flush(database)
+            stored = await database.write(commit.record_end, running.work, stop, failure, RunUsage(), timing, None)
+            if not stored and running.expired and failure is not None:
+                error = {"type": failure.type, "message": failure.message, "detail": failure.detail}
+                stored = await database.write(runs.end_waiting, running.work.id, stop, stop.run_status, error)
+            # One that is not ours any more goes on elsewhere, unless it was ended by whoever took it from us.
+            stored = stored or await database.read(runs.has_ended, running.work.id)
         except LettaError:
             log.exception("the end of run %s could not be stored", running.work.id)
-        running.events.publish(Finished(stop, RunUsage(), failure))
+        running.events.publish(Finished(stop, RunUsage(), failure, stored))
 
     # -- the queue of a conversation ----------------------------------------------------------------------------------
 
@@ -307,9 +516,36 @@ class Runner:
                     if (running := self._running.get(run_id)) and running.task:
                         running.cancelled = True
                         running.task.cancel()
-                await self._take_up()
+                if self._execute:
+                    await self._take_up()
             except StoreUnavailable:
                 log.warning("the database does not answer; leases are not renewed")
+
+    def look(self) -> None:
+        """Say, to every process, that there may be runs that belong to nobody."""
+        self._notices.tell(QUEUED, everybody=True)
+
+    async def _look_for_runs(self) -> None:
+        """Take runs that belong to nobody, as many as there are places for, again and again."""
+        database = self._means.database
+        pause = 0.0
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), pause)
+            self._look.clear()
+            try:
+                free = self._slots - len(self._taken)
+                for work in await database.write(runs.take, self._owner, free) if await self._any(free) else ():
+                    self._taken.add(work.id)
+                    self._begin(work, self._join(work.conversation_id), None)
+                # Those that are left wait for a place or for their conversation, and nobody says when it is free.
+                unheard = not self._notices.reach or await self._any(1)
+                pause = _RETRY_CLAIM if unheard else _HEARTBEAT if self._alone else _LOOK
+            except StoreUnavailable:
+                pause = _HEARTBEAT
+
+    async def _any(self, free: int) -> bool:
+        return free > 0 and await self._means.database.read(runs.any_unowned)
 
     async def _take_up(self) -> None:
         """Queue every run that nobody works on."""
@@ -317,6 +553,11 @@ class Runner:
             if work.id not in self._running:
                 log.info("taking up run %s", work.id)
                 self._begin(work, self._join(work.conversation_id), None)
+
+
+def _too_late(work: Work) -> Failure:
+    seconds = work.request["deadline_seconds"]
+    return failure_of(DeadlineExceeded(f"run {work.id} did not end within {seconds:g} seconds (deadline_seconds)"))
 
 
 def _failure(error: Exception) -> Failure:

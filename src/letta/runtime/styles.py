@@ -155,6 +155,8 @@ class HeartbeatStyle:
             return Verdict(nudge="The tool call failed: look at the error and go on.")
         if any(outcome.rules.ends_turn(call.name) for call, _ in pairs):
             return Verdict(nudge=_missing(missing)) if missing else Verdict(StopReason.TOOL_RULE)
+        if any(call.surplus for call in outcome.calls):
+            return Verdict(nudge="Continuing: your tool rules allow one call at a time, and only the first was made.")
         if any(outcome.rules.continues(call.name) for call, _ in pairs):
             return Verdict(nudge="Continuing: a rule of the last tool says so.")
         if any(_argument(call, HEARTBEAT_ARGUMENT) is True for call, _ in pairs):
@@ -173,8 +175,9 @@ def style_of(agent_type: AgentType | str) -> Style:
 
 
 def _pairs(outcome: Outcome) -> list[tuple[ToolCallPart, ToolReturnPart]]:
+    """The calls that were carried out, or should have been, with their results."""
     results = {result.tool_call_id: result for result in outcome.returns}
-    return [(call, results[call.id]) for call in outcome.calls if call.id in results]
+    return [(call, results[call.id]) for call in outcome.calls if call.id in results and not call.surplus]
 
 
 def _missing(names: Sequence[str]) -> str:

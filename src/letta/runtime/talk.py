@@ -1,7 +1,7 @@
 """Agents that talk to each other: the tools for it, and what keeps them from waiting for each other for ever."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -10,7 +10,7 @@ from letta.errors import LettaError, ToolFailed
 from letta.runtime.events import Committed
 from letta.runtime.runner import Runner, Running
 from letta.schemas.agents import AgentState
-from letta.schemas.messages import Role
+from letta.schemas.messages import Message, Role
 from letta.schemas.sends import MessageInput, SendRequest
 from letta.store import agents
 from letta.store.access import Database
@@ -138,11 +138,13 @@ class Talk:
 
 def spoken(running: Running) -> str:
     """What an agent said to its caller during a run."""
+    committed = [event for event in running.events.events if isinstance(event, Committed)]
+    return said_in([message for event in committed for message in event.messages])
+
+
+def said_in(messages: Iterable[Message]) -> str:
+    """What an agent said to its caller, of all that came of a run."""
     said = [
-        (message.data or {}).get("reply") or message.text
-        for event in running.events.events
-        if isinstance(event, Committed)
-        for message in event.messages
-        if message.role is Role.ASSISTANT
+        (message.data or {}).get("reply") or message.text for message in messages if message.role is Role.ASSISTANT
     ]
     return "\n".join(text for text in said if text)

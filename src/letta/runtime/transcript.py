@@ -9,6 +9,7 @@ import orjson
 from letta.errors import InvalidRequest, LettaError
 from letta.schemas.common import new_id
 from letta.schemas.messages import (
+    ApprovalPart,
     ImagePart,
     Message,
     OmittedReasoningPart,
@@ -95,14 +96,38 @@ def unanswered(messages: Sequence[Message]) -> list[ToolCallPart]:
     return []
 
 
+def one_by_one(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """The parts of an answer in which only the first call is to be carried out."""
+    first = next((part for part in parts if isinstance(part, ToolCallPart)), None)
+    return tuple(
+        part.model_copy(update={"surplus": True}) if isinstance(part, ToolCallPart) and part is not first else part
+        for part in parts
+    )
+
+
+def not_made(messages: Sequence[Message]) -> set[str]:
+    """The ids of calls that count as nothing: surplus ones, and those a person denied."""
+    surplus = {call.id for message in messages for call in message.tool_calls if call.surplus}
+    denied = {
+        part.tool_call_id
+        for message in messages
+        for part in message.parts
+        if isinstance(part, ApprovalPart) and not part.approve
+    }
+    return surplus | denied
+
+
+def unknown_outcomes(calls: Sequence[ToolCallPart]) -> list[ToolReturnPart]:
+    """Results of calls whose outcome nobody knows, because the process that made them is gone."""
+    return [ToolReturnPart(tool_call_id=call.id, name=call.name, status="error", content=INTERRUPTED) for call in calls]
+
+
 def closing(calls: Sequence[ToolCallPart], last: Message, work: Work, moment: datetime) -> Message:
-    """A message that answers calls whose outcome nobody knows, because the process that made them is gone."""
+    """A message that answers calls whose outcome nobody knows."""
     return Message(
         id=new_id("message"),
         role=Role.TOOL,
-        parts=[
-            ToolReturnPart(tool_call_id=call.id, name=call.name, status="error", content=INTERRUPTED) for call in calls
-        ],
+        parts=list(unknown_outcomes(calls)),
         agent_id=work.agent_id,
         conversation_id=work.conversation_id,
         created_at=moment,

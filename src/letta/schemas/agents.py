@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 from letta.schemas.blocks import Block, CreateBlock
-from letta.schemas.common import Body, Count, JsonObject, Patch, Size, Timestamp, Wire
+from letta.schemas.common import UNLESS_SET, Body, Count, JsonObject, Patch, Size, Timestamp, Wire
 from letta.schemas.compaction import CompactionSettings
 from letta.schemas.folders import Source
 from letta.schemas.groups import Group
@@ -20,7 +20,7 @@ from letta.schemas.llm_config import EmbeddingConfig, LLMConfig
 from letta.schemas.model_settings import ModelSettings
 from letta.schemas.response_format import ResponseFormat
 from letta.schemas.runs import StopReason
-from letta.schemas.sends import MessageInput
+from letta.schemas.sends import BusyPolicy, MessageInput
 from letta.schemas.tool_rules import ToolRule
 from letta.schemas.tools import Tool
 
@@ -100,7 +100,8 @@ class AgentState(Wire):
 
     `model` and `embedding` are handles; `llm_config` and `embedding_config` say the same in the older long form.
     `secrets` and `tool_exec_environment_variables` are the same list. `pending_approval` is the request message in
-    its wire form. `multi_agent_group` is the older name of `managed_group`.
+    its wire form. `multi_agent_group` is the older name of `managed_group`. `busy_policy` is an own field, shown where
+    it is set.
     """
 
     id: str
@@ -139,6 +140,7 @@ class AgentState(Wire):
     last_run_completion: Timestamp | None = None
     last_run_duration_ms: int | None = None
     last_stop_reason: StopReason | None = None
+    busy_policy: BusyPolicy | None = UNLESS_SET
     project_id: str | None = None
     template_id: str | None = None
     base_template_id: str | None = None
@@ -162,7 +164,7 @@ TimezoneName = Annotated[str, AfterValidator(_known_timezone)]
 
 
 class _AgentFields(Body):
-    """What can be said about an agent both when it is made and later.
+    """What can be said about an agent both when it is made and later; `busy_policy` is an own field.
 
     `llm` is another name of `model`, and `tool_exec_environment_variables` of `secrets`; the newer name wins. Where
     only the long form of a model is given, its handle is taken from there.
@@ -197,6 +199,7 @@ class _AgentFields(Body):
     max_files_open: Size | None = None
     per_file_view_window_char_limit: Size | None = None
     hidden: bool | None = None
+    busy_policy: BusyPolicy | None = None
     project_id: str | None = None
     template_id: str | None = None
     base_template_id: str | None = None

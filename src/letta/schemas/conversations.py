@@ -3,9 +3,12 @@
 from enum import StrEnum
 from typing import ClassVar
 
-from letta.schemas.common import Body, Patch, Size, Timestamp, Wire
+from pydantic import Field
+
+from letta.schemas.common import UNLESS_SET, Body, Patch, Size, Timestamp, Wire
 from letta.schemas.compaction import CompactionSettings
 from letta.schemas.model_settings import ModelSettings
+from letta.schemas.sends import BusyPolicy
 
 
 class ArchiveStatus(StrEnum):
@@ -25,7 +28,11 @@ class ConversationOrderBy(StrEnum):
 
 
 class Conversation(Wire):
-    """A conversation. `model`, its settings and the window (in tokens) are null where the agent's own apply."""
+    """A conversation. `model`, its settings and the window (in tokens) are null where the agent's own apply.
+
+    `isolated_block_ids` are the blocks that belong to it alone, in the place of the agent's with the same labels.
+    `busy_policy` is an own field, shown where it is set.
+    """
 
     id: str
     agent_id: str
@@ -35,6 +42,8 @@ class Conversation(Wire):
     model_settings: ModelSettings | None = None
     context_window_limit: int | None = None
     in_context_message_ids: list[str] | None = None
+    isolated_block_ids: list[str] = Field(default_factory=list)
+    busy_policy: BusyPolicy | None = UNLESS_SET
     hidden: bool | None = None
     archived: bool | None = False
     archived_at: Timestamp | None = None
@@ -46,7 +55,10 @@ class Conversation(Wire):
 
 
 class CreateConversation(Body):
-    """A conversation to begin; its agent is named in the query."""
+    """A conversation to begin; its agent is named in the query.
+
+    Of the agent's blocks labelled `isolated_block_labels` it gets copies of its own.
+    """
 
     never_null: ClassVar[frozenset[str]] = frozenset({"hidden"})
 
@@ -56,6 +68,8 @@ class CreateConversation(Body):
     model_settings: ModelSettings | None = None
     context_window_limit: Size | None = None
     hidden: bool = False
+    isolated_block_labels: list[str] | None = None
+    busy_policy: BusyPolicy | None = None
 
 
 class UpdateConversation(Patch):
@@ -69,6 +83,7 @@ class UpdateConversation(Patch):
     model_settings: ModelSettings | None = None
     context_window_limit: Size | None = None
     archived: bool | None = None
+    busy_policy: BusyPolicy | None = None
     last_message_at: Timestamp | None = None
 
 

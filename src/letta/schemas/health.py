@@ -1,5 +1,7 @@
 """Whether the server is up, and which one it is."""
 
+from typing import Literal
+
 from letta.schemas.common import Wire
 
 
@@ -8,3 +10,11 @@ class Health(Wire):
 
     version: str
     status: str = "ok"
+
+
+class NotReady(Wire):
+    """Why no requests should be sent to this server now."""
+
+    version: str
+    status: Literal["unavailable"] = "unavailable"
+    reasons: list[str]

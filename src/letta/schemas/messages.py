@@ -102,7 +102,8 @@ class ToolCallPart(_Part):
     """A call the model asked for. `arguments` is the JSON text of an object, repaired if the model wrote it broken.
 
     `error` says why the arguments could not be used, when repair failed: the call is then answered with that text.
-    `pending` marks a call that waits for a person's approval or for a client-side result.
+    `pending` marks a call that waits for a person's approval or for a client-side result. `surplus` marks one that is
+    not carried out because tool rules allow one call at a time.
     """
 
     type: Literal["tool_call"] = "tool_call"
@@ -112,6 +113,7 @@ class ToolCallPart(_Part):
     signature: str | None = None
     error: str | None = None
     pending: bool = False
+    surplus: bool = False
 
 
 class ToolReturnPart(_Part):

@@ -1,6 +1,7 @@
 """The body of a request that sends messages to an agent, in the newest form and in the forms of older SDKs."""
 
-from typing import Annotated, Any, Literal, Self
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
@@ -12,6 +13,8 @@ from letta.schemas.messages import (
     RedactedReasoningPart,
     TextPart,
 )
+
+MAX_DEADLINE_SECONDS = 7 * 86_400
 
 MessageType = Literal[
     "system_message",
@@ -26,6 +29,22 @@ MessageType = Literal[
     "summary_message",
     "event_message",
 ]
+
+
+class BusyPolicy(StrEnum):
+    """What happens to messages that arrive while a conversation has a turn. Not part of the V1 API.
+
+    `reject`: 409, with the id of the run. `enqueue`: they wait, and get a turn of their own. `merge`: those that wait
+    get one turn together. `steer`: the turn that goes on hears them before its next step. `interrupt`: that turn is
+    cancelled, and they get the next one. `rollback`: the same, and the cancelled turn leaves the window.
+    """
+
+    REJECT = "reject"
+    ENQUEUE = "enqueue"
+    MERGE = "merge"
+    STEER = "steer"
+    INTERRUPT = "interrupt"
+    ROLLBACK = "rollback"
 
 
 class ToolCallInput(Wire):
@@ -143,8 +162,11 @@ class ClientSkill(Wire):
 class SendRequest(Body):
     """What to send, and how the answer is wanted. Give either `messages` or `input` (one user message).
 
-    Fields and defaults follow the V1 API; the route sets the default of `streaming`.
+    Fields and defaults follow the V1 API; the route sets the default of `streaming`. Two are our own: `busy_policy`,
+    and `deadline_seconds`, the time from the acceptance of the request until its run has ended at the latest.
     """
+
+    never_null: ClassVar[frozenset[str]] = frozenset({"busy_policy", "deadline_seconds"})
 
     messages: list[AnyInput] | None = None
     input: str | list[InputPart] | None = None
@@ -167,6 +189,8 @@ class SendRequest(Body):
     top_logprobs: int | None = None
     return_token_ids: bool = False
     callback_url: str | None = None
+    busy_policy: BusyPolicy | None = None
+    deadline_seconds: float | None = Field(default=None, gt=0, le=MAX_DEADLINE_SECONDS)
     agent_id: str | None = None
 
     @model_validator(mode="before")

@@ -42,7 +42,10 @@ class NpmRequirement(Wire):
 
 
 class Tool(Wire):
-    """A tool. Its metadata is called `metadata_` on the wire."""
+    """A tool. Its metadata is called `metadata_` on the wire.
+
+    `idempotent` says that a call may be made again when nobody knows whether it was carried out (a crash).
+    """
 
     id: str
     name: str | None = None
@@ -58,6 +61,7 @@ class Tool(Wire):
     npm_requirements: list[NpmRequirement] | None = None
     default_requires_approval: bool | None = None
     enable_parallel_execution: bool | None = False
+    idempotent: bool | None = None
     project_id: str | None = None
     metadata_: JsonObject | None = None
     created_by_id: str | None = None
@@ -80,6 +84,7 @@ class CreateTool(Body):
     npm_requirements: list[NpmRequirement] | None = None
     default_requires_approval: bool | None = None
     enable_parallel_execution: bool | None = None
+    idempotent: bool | None = None
     metadata_: JsonObject | None = Field(default=None, validation_alias=AliasChoices("metadata_", "metadata"))
 
 
@@ -99,6 +104,7 @@ class UpdateTool(Patch):
     npm_requirements: list[NpmRequirement] | None = None
     default_requires_approval: bool | None = None
     enable_parallel_execution: bool | None = None
+    idempotent: bool | None = None
     metadata_: JsonObject | None = Field(default=None, validation_alias=AliasChoices("metadata_", "metadata"))
 
 

@@ -2,17 +2,26 @@
 
 import logging
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
 from letta.errors import StoreUnavailable
+from letta.store.notices import Notices
 
 P = ParamSpec("P")
 T = TypeVar("T")
 StoreFunction = Callable[Concatenate[Connection, P], T]
 
 log = logging.getLogger(__name__)
+
+
+class Connections(NamedTuple):
+    """Connections in use, how many there can be, and how many writes wait for the one writer of SQLite."""
+
+    in_use: int
+    limit: int
+    writes_waiting: int = 0
 
 
 class Database:
@@ -37,6 +46,17 @@ class Database:
         Raises:
             letta.errors.StoreUnavailable: when the database does not answer.
         """
+        raise NotImplementedError
+
+    def notices(self, direct_url: str | None = None) -> Notices:
+        """How processes that use this database wake each other up; open it, and close it before the database.
+
+        `direct_url` leads to the same database without a connection pooler in between.
+        """
+        raise NotImplementedError
+
+    def connections(self) -> Connections:
+        """What is in use at the moment."""
         raise NotImplementedError
 
     async def close(self) -> None:

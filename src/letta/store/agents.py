@@ -1,6 +1,6 @@
 """Agents as rows, with their tags, blocks, tools and identities. Knows nothing of models, prompts or secrets' keys."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,14 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_,
 from letta.errors import NotFound
 from letta.schemas.agents import AgentState, Memory
 from letta.schemas.blocks import Block
+from letta.schemas.common import stored
 from letta.schemas.compaction import CompactionSettings
 from letta.schemas.llm_config import EmbeddingConfig, LLMConfig
 from letta.schemas.model_settings import ModelSettings
 from letta.schemas.response_format import ResponseFormat
 from letta.schemas.tool_rules import ToolRule
 from letta.schemas.tools import Tool
-from letta.store import blocks, groups, identities, search, tools
+from letta.store import blocks, groups, identities, isolation, search, tools
 from letta.store.conversations import Thread, thread
 from letta.store.query import like, now, rows
 from letta.store.tables import agent_archives, agent_blocks, agent_identities, agent_tags, agent_tools, agents
@@ -30,6 +31,8 @@ RELATIONS = frozenset(
 _by_id = select(agents).where(agents.c.id == bindparam("agent_id"))
 # Statements of every step and every new agent, built once: building one costs as much as running it.
 _insert = insert(agents)
+_insert_tags = insert(agent_tags)
+_insert_blocks = insert(agent_blocks)
 _timezone = select(agents.c.timezone).where(agents.c.id == bindparam("agent_id"))
 _note_run = update(agents).where(agents.c.id == bindparam("agent"))
 _forget_tags = delete(agent_tags).where(agent_tags.c.agent_id == bindparam("agent_id"))
@@ -75,10 +78,25 @@ class Snapshot:
     thread: Thread
 
 
-def create(connection: Connection, values: dict[str, Any]) -> None:
-    """Store a new agent's row; relations are attached by their own functions."""
+def create(
+    connection: Connection,
+    values: dict[str, Any],
+    tags: Iterable[str] = (),
+    its_blocks: Sequence[Block] = (),
+    its_tools: Sequence[Tool] = (),
+) -> AgentState:
+    """Store a new agent with its tags, and with blocks and tools that exist. Its other relations are added later."""
     moment = now()
-    connection.execute(_insert, {"version": 1, "created_at": moment, "updated_at": moment, **values})
+    row = dict.fromkeys(agents.c.keys()) | values
+    row |= {"version": 1, "created_at": moment, "updated_at": moment}
+    connection.execute(_insert, row)
+    own_tags = list(dict.fromkeys(tags))
+    _add_tags(connection, values["id"], own_tags)
+    _add_blocks(connection, values["id"], [str(block.id) for block in its_blocks])
+    tools.give(connection, values["id"], [str(tool.id) for tool in its_tools])
+    state = _state(row, list(its_blocks), list(its_tools), sorted(own_tags))
+    state.managed_group = state.multi_agent_group = None
+    return state
 
 
 def require(connection: Connection, agent_id: str) -> None:
@@ -138,6 +156,7 @@ def change(connection: Connection, agent_id: str, values: dict[str, Any]) -> Non
 def remove(connection: Connection, agent_id: str) -> None:
     """Delete an agent with its conversations, messages, runs and steps. Raises letta.errors.NotFound."""
     search.forget_agent(connection, agent_id)
+    isolation.forget(connection, agent_id=agent_id)
     if connection.execute(delete(agents).where(agents.c.id == agent_id)).rowcount == 0:
         raise NotFound(f"agent {agent_id} not found")
 
@@ -145,9 +164,12 @@ def remove(connection: Connection, agent_id: str) -> None:
 def write_tags(connection: Connection, agent_id: str, tags: Iterable[str]) -> None:
     """Make these the agent's tags."""
     connection.execute(_forget_tags, {"agent_id": agent_id})
-    values = [{"agent_id": agent_id, "tag": tag} for tag in dict.fromkeys(tags)]
-    if values:
-        connection.execute(insert(agent_tags), values)
+    _add_tags(connection, agent_id, dict.fromkeys(tags))
+
+
+def _add_tags(connection: Connection, agent_id: str, tags: Iterable[str]) -> None:
+    if values := [{"agent_id": agent_id, "tag": tag} for tag in tags]:
+        connection.execute(_insert_tags, values)
 
 
 def write_blocks(connection: Connection, agent_id: str, block_ids: Iterable[str]) -> None:
@@ -155,19 +177,28 @@ def write_blocks(connection: Connection, agent_id: str, block_ids: Iterable[str]
     wanted = dict.fromkeys(block_ids)
     for holder in (agent_id, *blocks.sharing_memory(connection, agent_id)):
         connection.execute(_forget_blocks, {"agent_id": holder})
-        values = [{"agent_id": holder, "block_id": block_id, "position": i} for i, block_id in enumerate(wanted)]
-        if values:
-            connection.execute(insert(agent_blocks), values)
+        _add_blocks(connection, holder, wanted)
         if holder != agent_id:
             blocks.touch(connection, holder)
 
 
+def _add_blocks(connection: Connection, agent_id: str, block_ids: Iterable[str]) -> None:
+    if values := [{"agent_id": agent_id, "block_id": one, "position": at} for at, one in enumerate(block_ids)]:
+        connection.execute(_insert_blocks, values)
+
+
 def snapshot(connection: Connection, agent_id: str, conversation_id: str) -> Snapshot:
-    """Raises letta.errors.NotFound."""
+    """The agent as it is in a conversation, with the blocks that are the conversation's own.
+
+    Raises letta.errors.NotFound.
+    """
     row = connection.execute(_by_id, {"agent_id": agent_id}).first()
     if row is None:
         raise NotFound(f"agent {agent_id} not found")
     agent = _states(connection, [row], frozenset({"agent.blocks", "agent.tools", "agent.tags"}))[0]
+    if conversation_id != agent_id:
+        copies = isolation.of_conversation(connection, conversation_id)
+        agent.blocks = agent.memory.blocks = isolation.overlaid(agent.blocks, copies)
     return Snapshot(agent, row.secrets, row.version, thread(connection, conversation_id))
 
 
@@ -191,7 +222,8 @@ def _states(connection: Connection, found: Sequence[Any], include: frozenset[str
     identities_of = identities.of_agents(connection, ids) if "agent.identities" in include else {}
     led_by = groups.led_by(connection, ids) if "agent.managed_group" in include else {}
     states = [
-        _state(row, blocks_of.get(row.id, []), tools_of.get(row.id, []), tags_of.get(row.id, [])) for row in found
+        _state(row._mapping, blocks_of.get(row.id, []), tools_of.get(row.id, []), tags_of.get(row.id, []))
+        for row in found
     ]
     for state in states:
         state.identities = identities_of.get(state.id, [])
@@ -200,27 +232,35 @@ def _states(connection: Connection, found: Sequence[Any], include: frozenset[str
     return states
 
 
-def _state(row: Any, its_blocks: list[Block], its_tools: list[Tool], tags: list[str]) -> AgentState:
-    values = row._asdict()
+def _state(row: Mapping[str, Any], its_blocks: list[Block], its_tools: list[Tool], tags: list[str]) -> AgentState:
+    values = dict(row)
     for name, form in _NESTED.items():
         values[name] = None if values[name] is None else form.validate_python(values[name])
     for name in ("version", "context_window_limit"):
         values.pop(name)
     values["secrets"] = []
-    values["memory"] = Memory.model_construct(
-        blocks=its_blocks, file_blocks=[], agent_type=values["agent_type"], git_enabled=False, prompt_template=""
+    values["memory"] = stored(
+        Memory,
+        {
+            "blocks": its_blocks,
+            "file_blocks": [],
+            "agent_type": values["agent_type"],
+            "git_enabled": False,
+            "prompt_template": "",
+        },
     )
-    # Every field with a default factory is given: to find out how to call one, pydantic reads its signature each time,
-    # which costs more than the rest of an agent.
-    return AgentState.model_construct(
-        **values,
-        blocks=its_blocks,
-        tools=its_tools,
-        tags=tags,
-        sources=[],
-        tool_exec_environment_variables=[],
-        identities=[],
-        identity_ids=[],
+    return stored(
+        AgentState,
+        {
+            **values,
+            "blocks": its_blocks,
+            "tools": its_tools,
+            "tags": tags,
+            "sources": [],
+            "tool_exec_environment_variables": [],
+            "identities": [],
+            "identity_ids": [],
+        },
     )
 
 

@@ -3,7 +3,7 @@
 Knows nothing of prompts or tools.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, insert, sele
 
 from letta.errors import Conflict, InvalidValue, NotFound
 from letta.schemas.blocks import Block, BlockAction, CreateBlock
-from letta.schemas.common import new_id
+from letta.schemas.common import new_id, stored
 from letta.store.query import like, now, rows
 from letta.store.tables import (
     agent_blocks,
@@ -20,6 +20,7 @@ from letta.store.tables import (
     block_tags,
     block_versions,
     blocks,
+    conversation_blocks,
     group_agents,
     groups,
     identities,
@@ -58,11 +59,14 @@ _of_agent = (
     .where(agent_blocks.c.agent_id == bindparam("agent_id"))
     .order_by(agent_blocks.c.position)
 )
-_touch_agents = (
-    update(agents)
-    .where(agents.c.id.in_(select(agent_blocks.c.agent_id).where(agent_blocks.c.block_id == bindparam("block_id"))))
-    .values(version=agents.c.version + 1)
+_holders = (
+    select(agent_blocks.c.agent_id)
+    .where(agent_blocks.c.block_id == bindparam("block_id"))
+    .union_all(
+        select(conversation_blocks.c.agent_id).where(conversation_blocks.c.block_id == bindparam("block_id"))
+    )
 )
+_touch_agents = update(agents).where(agents.c.id.in_(_holders)).values(version=agents.c.version + 1)
 _led = groups.c.shares_memory.is_(True), groups.c.manager_agent_id == bindparam("agent_id")
 _leaders = (
     select(groups.c.manager_agent_id)
@@ -101,17 +105,33 @@ def create(connection: Connection, request: CreateBlock, author: Author = USER) 
     Raises:
         letta.errors.InvalidValue: when the value is longer than the limit.
     """
-    values = request.model_dump(exclude={"tags"})
-    values["hidden"] = bool(request.hidden)
-    values["value"] = _fitting(request.label, request.value, request.limit)
+    return create_all(connection, [request], author)[0]
+
+
+def create_all(connection: Connection, requests: Sequence[CreateBlock], author: Author = USER) -> list[Block]:
+    """The same for many blocks, in one statement for each table."""
+    if not requests:
+        return []
     moment = now()
-    block_id = new_id("block")
-    times = {"created_at": moment, "updated_at": moment}
-    connection.execute(_insert, {"id": block_id, "version": 1, **times, **values})
-    if request.tags:
-        _write_tags(connection, block_id, request.tags)
-    add_version(connection, block_id, 1, values, BlockAction.CREATE, state=1, parent=None, author=author)
-    return get(connection, block_id)
+    made = [
+        request.model_dump(exclude={"tags"})
+        | {
+            "id": new_id("block"),
+            "hidden": bool(request.hidden),
+            "value": _fitting(request.label, request.value, request.limit),
+        }
+        for request in requests
+    ]
+    connection.execute(_insert, [{"version": 1, "created_at": moment, "updated_at": moment, **one} for one in made])
+    connection.execute(
+        _insert_version,
+        [_version(one["id"], 1, one, BlockAction.CREATE, state=1, parent=None, author=author) for one in made],
+    )
+    tags = [sorted(set(request.tags or ())) for request in requests]
+    for one, its_tags in zip(made, tags, strict=True):
+        if its_tags:
+            _write_tags(connection, one["id"], its_tags)
+    return [_block(one, its_tags) for one, its_tags in zip(made, tags, strict=True)]
 
 
 def get(connection: Connection, block_id: str) -> Block:
@@ -122,16 +142,22 @@ def get(connection: Connection, block_id: str) -> Block:
     return _blocks(connection, [row])[0]
 
 
-def labels(connection: Connection, block_ids: Sequence[str]) -> list[str]:
-    """The labels of blocks, in the order of the ids. Raises letta.errors.NotFound naming the first unknown id."""
+def with_ids(connection: Connection, block_ids: Sequence[str]) -> list[Block]:
+    """The blocks, in the order of the ids, without those that are gone."""
     if not block_ids:
         return []
-    found = connection.execute(select(blocks.c.id, blocks.c.label).where(blocks.c.id.in_(block_ids)))
-    known = {row.id: row.label for row in found}
-    for block_id in block_ids:
-        if block_id not in known:
-            raise NotFound(f"block {block_id} not found")
-    return [known[block_id] for block_id in block_ids]
+    query = select(blocks).where(blocks.c.id.in_(block_ids))
+    found = {block.id: block for block in _blocks(connection, connection.execute(query).all())}
+    return [found[block_id] for block_id in block_ids if block_id in found]
+
+
+def require_all(connection: Connection, block_ids: Sequence[str]) -> list[Block]:
+    """The blocks with these ids, in their order. Raises letta.errors.NotFound naming the first unknown id."""
+    found = with_ids(connection, block_ids)
+    if len(found) < len(block_ids):
+        known = {block.id for block in found}
+        raise NotFound(f"block {next(one for one in block_ids if one not in known)} not found")
+    return found
 
 
 def list_page(connection: Connection, wanted: BlockFilter, /, **paging: Any) -> list[Block]:
@@ -285,6 +311,17 @@ def lock(connection: Connection, block_id: str) -> Any:
     return row
 
 
+def held(connection: Connection, block: Block) -> Block:
+    """The block as it is once nobody else writes it, held until the transaction ends.
+
+    What is written to it then can be made of what it says: two who add a line at the same time both add one.
+    """
+    if connection.dialect.name == "sqlite":
+        # Nobody else writes anything during this transaction.
+        return block
+    return _blocks(connection, [lock(connection, str(block.id))])[0]
+
+
 def write(connection: Connection, row: Any, values: dict[str, Any]) -> Block:
     """Write columns of a locked row and let the agents that have the block know.
 
@@ -309,23 +346,34 @@ def add_version(
     author: Author,
 ) -> None:
     """Keep what a block says as version `number`; `state` and `parent` are explained at the table."""
-    connection.execute(
-        _insert_version,
-        {
-            "block_id": block_id,
-            "version": number,
-            **{key: values[key] for key in VERSIONED},
-            "action": action,
-            "state": state,
-            "parent": parent,
-            "author_type": author.type,
-            "author_id": author.id,
-            "run_id": author.run_id,
-            "step_id": author.step_id,
-            "message_id": author.message_id,
-            "created_at": now(),
-        },
-    )
+    row = _version(block_id, number, values, action, state=state, parent=parent, author=author)
+    connection.execute(_insert_version, row)
+
+
+def _version(
+    block_id: str,
+    number: int,
+    values: dict[str, Any],
+    action: BlockAction,
+    *,
+    state: int,
+    parent: int | None,
+    author: Author,
+) -> dict[str, Any]:
+    return {
+        "block_id": block_id,
+        "version": number,
+        **{key: values[key] for key in VERSIONED},
+        "action": action,
+        "state": state,
+        "parent": parent,
+        "author_type": author.type,
+        "author_id": author.id,
+        "run_id": author.run_id,
+        "step_id": author.step_id,
+        "message_id": author.message_id,
+        "created_at": now(),
+    }
 
 
 def head(connection: Connection, block_id: str) -> Any:
@@ -335,6 +383,10 @@ def head(connection: Connection, block_id: str) -> Any:
 
 
 def _label_is_free(connection: Connection, block_id: str, label: str) -> None:
+    copies = select(conversation_blocks.c.conversation_id).where(conversation_blocks.c.block_id == block_id)
+    conversation_id = connection.execute(copies).scalar()
+    if conversation_id is not None:
+        raise Conflict(f"label: this block is the copy of conversation {conversation_id}, and a copy keeps its label")
     holders = select(agent_blocks.c.agent_id).where(agent_blocks.c.block_id == block_id)
     same = (
         select(agent_blocks.c.agent_id)
@@ -368,12 +420,12 @@ def _blocks(connection: Connection, found: Sequence[Any]) -> list[Block]:
     tags: dict[str, list[str]] = {}
     for block_id, tag in connection.execute(_tags_of, {"block_ids": [row.id for row in found]}):
         tags.setdefault(block_id, []).append(tag)
-    return [
-        Block.model_construct(
-            **{key: getattr(row, key) for key in _SAME_AS_COLUMN}, tags=tags.get(row.id, []), name=row.template_name
-        )
-        for row in found
-    ]
+    return [_block(row._mapping, tags.get(row.id, [])) for row in found]
+
+
+def _block(values: Mapping[str, Any], tags: list[str]) -> Block:
+    columns = {key: values[key] for key in _SAME_AS_COLUMN}
+    return stored(Block, {**columns, "tags": tags, "name": values["template_name"]})
 
 
 def _filtered(query: Any, wanted: BlockFilter) -> Any:

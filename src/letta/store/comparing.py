@@ -1,14 +1,17 @@
 """A query's vector against stored ones: in a matrix kept by this process, or by PostgreSQL. Knows no words."""
 
+import importlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection
 
 from letta.store import pgvector
 from letta.store.tables import pieces
-from letta.store.vectors import Matrices, Vector
+from letta.store.vectors import Vector
+
+if TYPE_CHECKING:
+    from letta.store.matrices import Matrices
 
 Conditions = Sequence[ColumnElement[bool]]
 
@@ -25,46 +28,19 @@ class Comparison(Protocol):
         ...
 
 
+def matrices() -> "Matrices":
+    """An empty cache of matrices; loads what it needs on first use, because many servers never compare a vector."""
+    made: Matrices = importlib.import_module("letta.store.matrices").Matrices()
+    return made
+
+
 def compare(
-    connection: Connection, matrices: Matrices, models: Mapping[str, str], queries: Mapping[str, Vector]
+    connection: Connection, kept: "Matrices", models: Mapping[str, str], queries: Mapping[str, Vector]
 ) -> Comparison:
     """Compare the query (by model, as each model has vectors of its own) with each owner's vectors of its model."""
     if pgvector.is_used(connection):
         return _InDatabase(connection, models, queries)
-    return _InMemory(connection, matrices, models, queries)
-
-
-class _InMemory:
-    def __init__(
-        self, connection: Connection, matrices: Matrices, models: Mapping[str, str], queries: Mapping[str, Vector]
-    ) -> None:
-        self._connection = connection
-        self._parts = [
-            matrices.scores(connection, owner, model, queries[model])
-            for owner, model in models.items()
-            if model in queries
-        ]
-
-    def nearest(self, conditions: Conditions, limit: int) -> dict[int, float]:
-        ids = np.concatenate([np.empty(0, np.int64), *(part.pieces for part in self._parts)])
-        cosines = np.concatenate([np.empty(0, np.float32), *(part.cosines for part in self._parts)])
-        if conditions:
-            allowed = self._connection.execute(select(pieces.c.id).where(*conditions)).scalars().all()
-            kept = np.isin(ids, np.array(allowed, np.int64))
-            ids, cosines = ids[kept], cosines[kept]
-        if len(ids) > limit:
-            best = np.argpartition(-cosines, limit)[:limit]
-            ids, cosines = ids[best], cosines[best]
-        order = np.argsort(-cosines, kind="stable")
-        return dict(zip(ids[order].tolist(), cosines[order].tolist(), strict=True))
-
-    def of(self, piece_ids: Iterable[int]) -> dict[int, float]:
-        wanted, found = list(piece_ids), dict[int, float]()
-        for part in self._parts:
-            # A place behind the end was added after the comparison.
-            places = ((piece, part.places.get(piece, len(part.cosines))) for piece in wanted)
-            found.update({piece: float(part.cosines[at]) for piece, at in places if at < len(part.cosines)})
-        return found
+    return kept.compare(connection, models, queries)
 
 
 class _InDatabase:

@@ -23,7 +23,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from letta.errors import InvalidRequest
-from letta.store.access import Database, P, StoreFunction, T, unavailable
+from letta.store.access import Connections, Database, P, StoreFunction, T, unavailable
+from letta.store.notices import Notices
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,15 @@ class SQLiteDatabase(Database):
                 return function(connection, *args, **kwargs)
         except (OperationalError, InterfaceError) as error:
             raise unavailable(error) from error
+
+    def notices(self, direct_url: str | None = None) -> Notices:
+        # One process has the file, so what is said stays in it.
+        return Notices()
+
+    def connections(self) -> Connections:
+        pool = self._reader.pool
+        assert isinstance(pool, QueuePool), "readers are made with one"
+        return Connections(pool.checkedout(), pool.size() + 1, self._waiting.qsize())
 
     async def close(self) -> None:
         self._read_threads.shutdown(wait=True)
@@ -167,8 +177,10 @@ def parse_url(url: str) -> URL:
     raise InvalidRequest(f"database_url: {backend!r} is not supported, use sqlite:/// or postgresql://")
 
 
-async def open_database(url: str, *, synchronous: str = "FULL", pool: int = 10) -> Database:
+async def open_database(url: str, *, synchronous: str = "FULL", pool: int = 10, pooler: bool = False) -> Database:
     """Open the database at `url`, bring its schema to this version and return it.
+
+    `pooler`: a connection pooler in transaction mode, such as PgBouncer, stands in front of PostgreSQL.
 
     A SQLite file is copied to `<file>.before-<revision>-<time>.bak` before a migration changes it.
 
@@ -183,9 +195,9 @@ async def open_database(url: str, *, synchronous: str = "FULL", pool: int = 10) 
         database: Database = SQLiteDatabase(parsed, synchronous=synchronous, readers=min(pool, 4))
     else:
         # SQLAlchemy's asyncio half brings its ORM along, which a server on SQLite need not wait for.
-        database = importlib.import_module("letta.store.postgres").connect(parsed, pool)
+        database = importlib.import_module("letta.store.postgres").connect(parsed, pool, pooler=pooler)
     try:
-        revision = await database.read(_revision)
+        revision = await database.read(revision_of)
         if revision != REVISION:
             if isinstance(database, SQLiteDatabase) and revision is not None:
                 _back_up(Path(str(parsed.database)), revision)
@@ -199,7 +211,8 @@ async def open_database(url: str, *, synchronous: str = "FULL", pool: int = 10) 
     return database
 
 
-def _revision(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
+    """The revision of a database's schema; None where there is none yet."""
     if not connection.dialect.has_table(connection, "alembic_version"):
         return None
     revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

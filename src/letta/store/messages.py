@@ -4,19 +4,21 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Select, and_, bindparam, exists, false, func, insert, not_, or_, select
+from sqlalchemy import Connection, Select, and_, exists, false, func, insert, literal_column, not_, or_, select
 
 from letta.errors import NotFound
+from letta.schemas.common import INT32_MAX, stored
 from letta.schemas.messages import PARTS, Message, Role
+from letta.store import lineage
 from letta.store.conversations import Thread, thread
+from letta.store.lineage import Segment
 from letta.store.query import Order, rows
-from letta.store.tables import conversations, messages
+from letta.store.tables import messages
 
 _COLUMNS = [column for column in messages.c if column.name not in ("parts",)]
 _insert = insert(messages)
-_lineage = select(conversations.c.parent_id, conversations.c.parent_position).where(
-    conversations.c.id == bindparam("conversation_id")
-)
+# Written out, so that the index of summaries alone is used for it.
+_is_summary = messages.c.role == literal_column("'summary'")
 
 
 def add(connection: Connection, new: Sequence[Message]) -> None:
@@ -39,10 +41,10 @@ def named(connection: Connection, message_ids: Sequence[str]) -> dict[str, Messa
     return {row.id: _message(row) for row in connection.execute(query)}
 
 
-def from_position(connection: Connection, conversation_id: str, start: int) -> list[Message]:
+def from_position(connection: Connection, thread: Thread, start: int) -> list[Message]:
     """Every message of the conversation from `start` on, oldest first, forks followed to what they share."""
-    query = select(messages).where(in_conversation(connection, conversation_id), messages.c.position >= start)
-    return [_message(row) for row in connection.execute(query.order_by(messages.c.position))]
+    line = lineage.segments(connection, thread)
+    return _read(connection, line, select(messages), start, INT32_MAX, newest_first=False)
 
 
 def conversation_page(
@@ -64,27 +66,27 @@ def conversation_page(
     `order` only says from which end it is taken. With `"list"` cursors and page follow `order`.
 
     Raises:
-        letta.errors.NotFound: a cursor names no message of this conversation, or the agent has no such conversation.
+        letta.errors.NotFound: a cursor names no message of this conversation, there is no such conversation, or it is
+            not the agent's.
     """
-    if agent_id is not None and thread(connection, conversation_id).agent_id != agent_id:
+    found = thread(connection, conversation_id)
+    if agent_id is not None and found.agent_id != agent_id:
         raise NotFound(f"conversation {conversation_id} not found for agent {agent_id}")
-    query = select(messages).where(in_conversation(connection, conversation_id))
+    line = lineage.segments(connection, found)
+    query = select(messages)
     if not include_errors:
         query = query.where(messages.c.is_err.is_(False))
     if group_id is not None:
         query = query.where(messages.c.group_id == group_id)
     if cursor_order == "list" and order == "desc":
         after, before = before, after
-    for cursor, later in ((after, True), (before, False)):
-        if cursor:
-            position = _position(connection, conversation_id, cursor)
-            query = query.where(messages.c.position > position if later else messages.c.position < position)
+    first = position_of(connection, line, after) + 1 if after else 0
+    last = position_of(connection, line, before) - 1 if before else INT32_MAX
     # A lone cursor asks for the messages next to it; without one, `order` says which end.
     newest_first = order == "desc" if bool(after) == bool(before) else bool(before)
-    ordered = query.order_by(messages.c.position.desc() if newest_first else messages.c.position.asc())
-    found = [_message(row) for row in connection.execute(ordered if limit is None else ordered.limit(limit))]
+    page = _read(connection, line, query, first, last, newest_first=newest_first, limit=limit)
     shown_descending = cursor_order == "list" and order == "desc"
-    return found if newest_first == shown_descending else found[::-1]
+    return page if newest_first == shown_descending else page[::-1]
 
 
 def everywhere(
@@ -156,14 +158,31 @@ def page(connection: Connection, query_filter: dict[str, str], **paging: Any) ->
     return [_message(row) for row in rows(connection, query, messages, **paging)]
 
 
+def of_run(connection: Connection, run_id: str, after: int, limit: int) -> list[Message]:
+    """The messages of a run behind a position, in order."""
+    query = select(messages).where(messages.c.run_id == run_id, messages.c.position > after)
+    return [_message(row) for row in connection.execute(query.order_by(messages.c.position).limit(limit))]
+
+
+def with_otid(connection: Connection, conversation_id: str, otid: str) -> str | None:
+    """The run that the newest message with this `otid` was sent in."""
+    query = select(messages.c.run_id).where(messages.c.conversation_id == conversation_id, messages.c.otid == otid)
+    return connection.execute(query.order_by(messages.c.position.desc()).limit(1)).scalar()
+
+
 def ids_in_window(connection: Connection, thread: Thread) -> list[str]:
     """The ids of the messages the model sees: the prompt's, the summary's, then everything from the window's start."""
-    mine = in_conversation(connection, thread.id)
-    window = or_(messages.c.position >= thread.window_start, messages.c.position == 0)
-    if thread.summary_message_id is not None:
-        window = or_(window, messages.c.id == thread.summary_message_id)
-    query = select(messages.c.id).where(mine, window).order_by(messages.c.position)
-    return list(connection.execute(query).scalars())
+    found: dict[int, str] = {}
+    for segment in lineage.segments(connection, thread):
+        parts = lineage.between(segment, 0, 0), lineage.between(segment, thread.window_start, INT32_MAX)
+        mine = [part for part in parts if part is not None]
+        if mine:
+            query = select(messages.c.position, messages.c.id).where(or_(*mine), messages.c.is_err.is_(False))
+            found.update((row.position, row.id) for row in connection.execute(query))
+    ids = [found[position] for position in sorted(found)]
+    if thread.summary_message_id is not None and thread.summary_message_id not in ids:
+        ids.insert(1 if 0 in found else 0, thread.summary_message_id)
+    return ids
 
 
 def count(connection: Connection, agent_id: str) -> int:
@@ -175,27 +194,48 @@ def count(connection: Connection, agent_id: str) -> int:
     )
 
 
-def in_conversation(connection: Connection, conversation_id: str) -> Any:
-    """The condition that a message belongs to a conversation or, below the fork, to one it was forked from."""
-    conditions: list[Any] = []
-    current, upto = conversation_id, None
-    while current:
-        mine = messages.c.conversation_id == current
-        conditions.append(mine if upto is None else and_(mine, messages.c.position <= upto))
-        parent = connection.execute(_lineage, {"conversation_id": current}).first()
-        if parent is None or parent.parent_id is None:
-            break
-        upto = parent.parent_position if upto is None else min(upto, parent.parent_position)
-        current = parent.parent_id
-    return conditions[0] if len(conditions) == 1 else or_(*conditions)
+def position_of(connection: Connection, line: Sequence[Segment], message_id: str) -> int:
+    """Where in a conversation a message stands. Raises letta.errors.NotFound when it is not in there."""
+    query = select(messages.c.conversation_id, messages.c.position).where(messages.c.id == message_id)
+    row = connection.execute(query).first()
+    if row is None or not any(segment.holds(row.conversation_id, row.position) for segment in line):
+        raise NotFound(f"message {message_id!r} not found in this conversation")
+    return int(row.position)
 
 
-def _position(connection: Connection, conversation_id: str, message_id: str) -> int:
-    query = select(messages.c.position).where(in_conversation(connection, conversation_id), messages.c.id == message_id)
-    position = connection.execute(query).scalar()
-    if position is None:
-        raise NotFound(f"cursor {message_id!r} not found in this conversation")
-    return int(position)
+def at(connection: Connection, line: Sequence[Segment], position: int) -> Message | None:
+    """The message at a position of a conversation, if there is one."""
+    found = _read(connection, line, select(messages), position, position, newest_first=True)
+    return found[0] if found else None
+
+
+def last_summary(connection: Connection, line: Sequence[Segment], upto: int) -> Message | None:
+    """The newest summary at or below a position, if there is one."""
+    found = _read(connection, line, select(messages).where(_is_summary), 0, upto, newest_first=True, limit=1)
+    return found[0] if found else None
+
+
+def _read(
+    connection: Connection,
+    line: Sequence[Segment],
+    query: Select[Any],
+    first: int,
+    last: int,
+    *,
+    newest_first: bool,
+    limit: int | None = None,
+) -> list[Message]:
+    """What a query finds from position `first` to `last`, one segment after the other: a page costs what it holds."""
+    position = messages.c.position.desc() if newest_first else messages.c.position.asc()
+    found: list[Message] = []
+    for segment in line if newest_first else reversed(line):
+        mine = lineage.between(segment, first, last)
+        if mine is None or (limit is not None and len(found) >= limit):
+            continue
+        rest = query.where(mine).order_by(position)
+        rest = rest if limit is None else rest.limit(limit - len(found))
+        found += [_message(row) for row in connection.execute(rest)]
+    return found
 
 
 def _row(message: Message) -> dict[str, Any]:
@@ -209,4 +249,4 @@ def _message(row: Any) -> Message:
     values["parts"] = PARTS.validate_json(values["parts"])
     values["role"] = Role(values["role"])
     # What is stored was validated when it came in.
-    return Message.model_construct(**values)
+    return stored(Message, values)

@@ -2,12 +2,16 @@
 
 import asyncio
 import random
+from typing import Any
 
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool, QueuePool
 
-from letta.store.access import Database, P, StoreFunction, T, unavailable
+from letta.store.access import Connections, Database, P, StoreFunction, T, unavailable
+from letta.store.notices import Notices
+from letta.store.postgres_notices import PostgresNotices
 
 _RETRIES = 5
 
@@ -17,13 +21,15 @@ class PostgresDatabase(Database):
 
     dialect = "postgresql"
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, pooler: bool = False) -> None:
         self._engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._pooler = pooler
 
     async def read(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            async with self._autocommit.connect() as connection:
+            # A pooler keeps to one connection of the database in a transaction only, and a statement has two parts.
+            async with self._engine.begin() if self._pooler else self._autocommit.connect() as connection:
                 return await connection.run_sync(function, *args, **kwargs)
         except (OperationalError, InterfaceError, OSError) as error:
             raise unavailable(error) from error
@@ -42,13 +48,27 @@ class PostgresDatabase(Database):
             await asyncio.sleep(random.uniform(0.005, 0.02) * 2**attempt)  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    def notices(self, direct_url: str | None = None) -> Notices:
+        url = make_url(direct_url).set(drivername=self._engine.url.drivername) if direct_url else self._engine.url
+        return PostgresNotices(self, create_async_engine(url, poolclass=NullPool))
+
+    def connections(self) -> Connections:
+        pool = self._engine.pool
+        assert isinstance(pool, QueuePool), "engines of asyncio have one"
+        return Connections(pool.checkedout(), 2 * pool.size())
+
     async def close(self) -> None:
         await self._engine.dispose()
 
 
-def connect(url: URL, pool: int) -> Database:
+def connect(url: URL, pool: int, *, pooler: bool = False) -> Database:
     """A pool of at most twice `pool` connections, made when they are needed.
 
-    Behind PgBouncer in transaction mode, put `?prepared_statement_cache_size=0` into the URL.
+    `pooler` says that a connection pooler in transaction mode is in between: then statements have no names, which
+    would be left behind on connections that others use.
     """
-    return PostgresDatabase(create_async_engine(url, pool_size=pool, max_overflow=pool, pool_pre_ping=True))
+    options: dict[str, Any] = {}
+    if pooler:
+        options = {"statement_cache_size": 0, "prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
+    engine = create_async_engine(url, pool_size=pool, max_overflow=pool, pool_pre_ping=True, connect_args=options)
+    return PostgresDatabase(engine, pooler=pooler)

@@ -5,18 +5,42 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
 
-from letta.errors import NotFound, PendingApproval
+from letta.errors import Busy, NotFound, PendingApproval
 from letta.schemas.runs import RequestConfig, Run, RunUsage
+from letta.schemas.sends import BusyPolicy
+from letta.store import arrivals
+from letta.store.arrivals import PLAIN, Arrival, SentBefore
 from letta.store.query import now, rows
 from letta.store.tables import agents, conversations, runs, steps
 
-LEASE = timedelta(seconds=15)
+LEASE = timedelta(seconds=12)
 OPEN = ("created", "running")
 
 _versions = (
-    select(agents.c.version.label("agent"), conversations.c.version.label("thread"), conversations.c.pending_message_id)
+    select(
+        agents.c.version.label("agent"),
+        conversations.c.version.label("thread"),
+        conversations.c.pending_message_id,
+        conversations.c.busy_policy.label("thread_policy"),
+        agents.c.busy_policy.label("agent_policy"),
+    )
     .join(conversations, conversations.c.agent_id == agents.c.id)
     .where(
         agents.c.id == bindparam("agent_id"),
@@ -29,8 +53,11 @@ _versions = (
 _insert = insert(runs)
 _ours = update(runs).where(
     runs.c.id == bindparam("run_id"), runs.c.attempt == bindparam("of_attempt"), runs.c.status == "running"
-)
+).returning(runs.c.steered, runs.c.answers_others)
 _ours_unless_cancelled = _ours.where(runs.c.cancel_requested.is_(False))
+_CLEARS_WAY = (BusyPolicy.INTERRUPT, BusyPolicy.ROLLBACK)
+# Written as the partial index has it.
+_unowned = text("status = 'created' AND owner IS NULL")
 
 
 class Versions(NamedTuple):
@@ -38,6 +65,21 @@ class Versions(NamedTuple):
 
     agent: int
     thread: int
+
+
+class Accepted(NamedTuple):
+    """A request that is stored now: where its run starts from, whether it runs, and the run it must not wait for."""
+
+    versions: Versions
+    running: bool
+    in_the_way: str | None = None
+
+
+class Held(NamedTuple):
+    """A run that is still ours: whether somebody wants to be heard during it, and whether it answers for others."""
+
+    steered: bool
+    answers_others: bool
 
 
 class Work(NamedTuple):
@@ -69,39 +111,89 @@ class RunFilter:
 
 
 def accept(
-    connection: Connection, work: Work, *, owner: str, running: bool, answers: bool, metadata: dict[str, Any]
-) -> Versions:
+    connection: Connection,
+    work: Work,
+    *,
+    owner: str | None,
+    running: bool,
+    answers: bool,
+    metadata: dict[str, Any],
+    batch_id: str | None = None,
+    arrival: Arrival = PLAIN,
+) -> Accepted:
     """Store a new run before anything else happens, to be worked on by `owner`; it is `running` at once, or waits.
 
-    `answers` says that the request answers calls that wait for a person or a client.
+    Without an owner it waits for whoever takes it first (see `take`). `answers` says that the request answers calls
+    that wait for a person or a client.
 
     Raises:
         letta.errors.NotFound: no such agent or conversation.
         letta.errors.PendingApproval: calls wait for an answer, and this is none.
-        sqlalchemy.exc.IntegrityError: `running`, and another run of the conversation is running.
+        letta.errors.Busy: another run of the conversation is running, and this one wants to run or not to wait.
+        letta.errors.InvalidValue: the request's key is that of another request.
+        letta.store.arrivals.SentBefore: there is a run for this very request.
     """
     row = _versions_row(connection, work.agent_id, work.conversation_id)
-    if row.pending_message_id is not None and not answers:
+    policy = str(arrival.policy or row.thread_policy or row.agent_policy or arrival.default)
+    if answers and policy != BusyPolicy.REJECT:
+        # An answer belongs to the turn that asked: it is neither heard in another one nor does it end one.
+        policy = BusyPolicy.ENQUEUE
+    known = arrivals.sent_before(connection, work.agent_id, work.conversation_id, arrival)
+    pending = row.pending_message_id is not None and not answers
+    if known is None and arrival.key is not None and (pending or not running):
+        known = arrivals.holder(connection, work.agent_id, work.conversation_id, arrival)
+    if known is not None:
+        raise SentBefore(known)
+    if pending and policy not in _CLEARS_WAY:
         raise PendingApproval(pending_request_id=row.pending_message_id)
-    connection.execute(
-        _insert,
-        {
-            "id": work.id,
-            "agent_id": work.agent_id,
-            "conversation_id": work.conversation_id,
-            "status": "running" if running else "created",
-            "background": work.background,
-            "request": work.request,
-            "metadata": metadata,
-            "callback_url": work.request.get("callback_url"),
-            "owner": owner,
-            "attempt": work.attempt,
-            "lease_until": work.created_at + LEASE,
-            "cancel_requested": False,
-            "created_at": work.created_at,
-        },
-    )
-    return Versions(row.agent, row.thread)
+    running = running and not pending
+    request, in_the_way = (work.request, None) if running else _wait(connection, work, policy)
+    values = {
+        "id": work.id,
+        "agent_id": work.agent_id,
+        "conversation_id": work.conversation_id,
+        "status": "running" if running else "created",
+        "background": work.background,
+        "request": request,
+        "metadata": metadata,
+        "callback_url": work.request.get("callback_url"),
+        "request_key": arrival.key,
+        "request_digest": arrival.digest,
+        "owner": owner,
+        "attempt": work.attempt if running else 0,
+        "lease_until": None if owner is None else work.created_at + LEASE,
+        "cancel_requested": False,
+        "batch_id": batch_id,
+        "created_at": work.created_at,
+    }
+    try:
+        connection.execute(_insert, values)
+    except IntegrityError as error:
+        if "request_key" in str(error.orig):
+            raise SentBefore from error
+        raise Busy from error
+    return Accepted(Versions(row.agent, row.thread), running, in_the_way)
+
+
+def _wait(connection: Connection, work: Work, policy: str) -> tuple[dict[str, Any], str | None]:
+    """What is stored of a request that has to wait, and the run that is to be cancelled for it.
+
+    Raises:
+        letta.errors.Busy: it is not to wait.
+    """
+    if policy == BusyPolicy.ENQUEUE:
+        return {key: value for key, value in work.request.items() if key != "busy_policy"}, None
+    request = {**work.request, "busy_policy": policy}
+    others = [] if policy == BusyPolicy.MERGE else arrivals.unfinished(connection, work.conversation_id)
+    if not others:
+        return request, None
+    first: str = others[0].id
+    if policy == BusyPolicy.REJECT:
+        raise Busy(f"conversation {work.conversation_id} is busy with run {first}", run_id=first)
+    if policy == BusyPolicy.STEER:
+        arrivals.steer(connection, first)
+        return request, None
+    return request | ({"rolls_back": first} if policy == BusyPolicy.ROLLBACK else {}), first
 
 
 def current_versions(connection: Connection, agent_id: str, conversation_id: str) -> Versions:
@@ -123,23 +215,56 @@ def claim(connection: Connection, run_id: str, owner: str) -> Work | None:
     """Take a run that waits for `owner`, or one whose owner is gone, and raise its attempt. None if neither holds.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: another run of the conversation is running.
+        letta.errors.Busy: another run of the conversation is running.
     """
     moment = now()
     free = or_(and_(runs.c.status == "created", runs.c.owner == owner), runs.c.lease_until < moment)
-    taken = connection.execute(
-        update(runs)
-        .where(runs.c.id == run_id, runs.c.status.in_(OPEN), free)
-        .values(status="running", owner=owner, attempt=runs.c.attempt + 1, lease_until=moment + LEASE)
-    )
+    mine = update(runs).where(runs.c.id == run_id, runs.c.status.in_(OPEN), runs.c.answered_by.is_(None), free)
+    try:
+        taken = connection.execute(
+            mine.values(status="running", owner=owner, attempt=runs.c.attempt + 1, lease_until=moment + LEASE)
+        )
+    except IntegrityError as error:
+        raise Busy from error
     if taken.rowcount == 0:
         return None
     return _work(connection.execute(select(runs).where(runs.c.id == run_id)).one())
 
 
+def take(connection: Connection, owner: str, limit: int) -> list[Work]:
+    """Make up to `limit` runs without an owner those of `owner`, oldest first, each to one process only.
+
+    A run waits until the older ones of its conversation have ended.
+    """
+    older = runs.alias("older")
+    before = tuple_(older.c.created_at, older.c.id) < tuple_(runs.c.created_at, runs.c.id)
+    same = older.c.conversation_id == runs.c.conversation_id
+    first = ~exists(
+        select(older.c.id).where(same, older.c.status.in_(OPEN), or_(older.c.status == "running", before))
+    )
+    query = select(runs).where(_unowned, runs.c.answered_by.is_(None), first)
+    query = query.order_by(runs.c.created_at, runs.c.id).limit(limit)
+    found = connection.execute(query.with_for_update(skip_locked=True, of=runs)).all()
+    if found:
+        mine = update(runs).where(runs.c.id.in_([row.id for row in found]))
+        connection.execute(mine.values(owner=owner, lease_until=now() + LEASE))
+    return [_work(row) for row in found]
+
+
+def count_open(connection: Connection) -> dict[str, int]:
+    """How many runs have not ended, by status."""
+    query = select(runs.c.status, func.count()).where(text("status IN ('created', 'running')")).group_by(runs.c.status)
+    return {status: int(number) for status, number in connection.execute(query)}
+
+
+def any_unowned(connection: Connection) -> bool:
+    """Whether runs wait for somebody to take them."""
+    return connection.execute(select(runs.c.id).where(_unowned).limit(1)).first() is not None
+
+
 def abandoned(connection: Connection) -> list[Work]:
-    """Unfinished runs whose owner did not renew its lease, oldest first."""
-    query = select(runs).where(runs.c.status.in_(OPEN), runs.c.lease_until < now())
+    """Unfinished runs whose owner did not renew its lease, oldest first; without those that another run answers."""
+    query = select(runs).where(runs.c.status.in_(OPEN), runs.c.lease_until < now(), runs.c.answered_by.is_(None))
     query = query.order_by(runs.c.created_at, runs.c.id)
     return [_work(row) for row in connection.execute(query)]
 
@@ -157,25 +282,39 @@ def release(connection: Connection, owner: str) -> None:
 
 
 def expire_all(connection: Connection) -> None:
-    """Declare every unfinished run abandoned: for a database that only one process can have open."""
-    connection.execute(update(runs).where(runs.c.status.in_(OPEN)).values(lease_until=now() - LEASE))
+    """Declare every unfinished run that had an owner abandoned: for a database that only one process can have open."""
+    theirs = update(runs).where(runs.c.status.in_(OPEN), runs.c.owner.is_not(None))
+    connection.execute(theirs.values(lease_until=now() - LEASE))
 
 
 def fence(
     connection: Connection, run_id: str, attempt: int, values: dict[str, Any], *, unless_cancelled: bool = False
-) -> bool:
-    """Write to a run that is still ours. False when it ended or was taken over: then nothing was written.
+) -> Held | None:
+    """Write to a run that is still ours. None when it ended or was taken over: then nothing was written.
 
     With `unless_cancelled` a run that somebody asked to cancel counts as not ours.
     """
     mine = _ours_unless_cancelled if unless_cancelled else _ours
-    return connection.execute(mine, {"run_id": run_id, "of_attempt": attempt, **values}).rowcount == 1
+    row = connection.execute(mine, {"run_id": run_id, "of_attempt": attempt, **values}).first()
+    return None if row is None else Held(bool(row.steered), bool(row.answers_others))
 
 
-def end_waiting(connection: Connection, run_id: str, stop_reason: str, status: str) -> bool:
+def change_request(connection: Connection, run_id: str, request: dict[str, Any]) -> None:
+    """Let a run do more than it was accepted for."""
+    connection.execute(update(runs).where(runs.c.id == run_id).values(request=request))
+
+
+def end_waiting(
+    connection: Connection, run_id: str, stop_reason: str, status: str, error: dict[str, Any] | None = None
+) -> bool:
     """End a run that never started. False when it did."""
+    moment = now()
+    values: dict[str, Any] = {"status": status, "stop_reason": stop_reason, "completed_at": moment}
+    if error is not None:
+        values["metadata"] = {"run_type": "send_message", "error": error}
+    called = case((runs.c.callback_url.is_not(None), literal(moment, runs.c.callback_due.type)))
     still = update(runs).where(runs.c.id == run_id, runs.c.status == "created")
-    return connection.execute(still.values(status=status, stop_reason=stop_reason, completed_at=now())).rowcount == 1
+    return connection.execute(still.values(**values, callback_due=called)).rowcount == 1
 
 
 def request_cancel(connection: Connection, run_id: str) -> bool:
@@ -190,12 +329,25 @@ def to_cancel(connection: Connection, owner: str) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
+def work(connection: Connection, run_id: str) -> Work:
+    """What a run was accepted for. Raises letta.errors.NotFound."""
+    row = connection.execute(select(runs).where(runs.c.id == run_id)).first()
+    if row is None:
+        raise NotFound(f"run {run_id} not found")
+    return _work(row)
+
+
 def get(connection: Connection, run_id: str) -> Run:
     """Raises letta.errors.NotFound."""
     row = connection.execute(select(runs).where(runs.c.id == run_id)).first()
     if row is None:
         raise NotFound(f"run {run_id} not found")
     return _run(row)
+
+
+def has_ended(connection: Connection, run_id: str) -> bool:
+    """Whether a run has ended; one that was deleted has."""
+    return connection.execute(select(runs.c.id).where(runs.c.id == run_id, runs.c.status.in_(OPEN))).first() is None
 
 
 def open_ids(connection: Connection, conversation_id: str | None, agent_id: str) -> list[str]:
@@ -278,6 +430,9 @@ def _run(row: Any) -> Run:
         metadata=row.metadata,
         request_config=RequestConfig.model_validate(row.request),
         callback_url=row.callback_url,
+        callback_sent_at=row.callback_sent_at,
+        callback_status_code=row.callback_status_code,
+        callback_error=row.callback_error,
         ttft_ns=row.ttft_ns,
         total_duration_ns=row.total_duration_ns,
     )

@@ -7,7 +7,7 @@ A search has two halves, so that the query's vector can be made while the words 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -15,22 +15,24 @@ from sqlalchemy import (
     Connection,
     and_,
     bindparam,
+    case,
     column,
     func,
     literal_column,
-    or_,
     select,
     table,
     text,
     type_coerce,
 )
 
-from letta.errors import NotFound
-from letta.store import comparing, ranking, words
+from letta.store import comparing, conversations, lineage, ranking, words
 from letta.store.pieces import MESSAGE, PASSAGE, add_messages, owner_word, remove_owner, searchable_text
 from letta.store.ranking import Candidate, Hit
-from letta.store.tables import agent_archives, agents, archives, conversations, passage_tags, pieces
-from letta.store.vectors import Matrices, Vector
+from letta.store.tables import agent_archives, agents, archives, passage_tags, pieces
+from letta.store.vectors import Vector
+
+if TYPE_CHECKING:
+    from letta.store.matrices import Matrices
 
 __all__ = [
     "Candidate",
@@ -137,7 +139,7 @@ def by_words(connection: Connection, wanted: Wanted) -> list[Candidate]:
 
 def finish(
     connection: Connection,
-    matrices: Matrices,
+    matrices: "Matrices | None",
     wanted: Wanted,
     found: list[Candidate],
     models: Mapping[str, str],
@@ -149,6 +151,7 @@ def finish(
         return Found([Hit(one.item_id, one.owner, 0.0, one.text, None, None) for one in found], wanted.mode)
     mode, scale = wanted.mode, None
     if queries and wanted.mode != "fts":
+        assert matrices is not None, "vectors of a query come with matrices to compare them with"
         comparison = comparing.compare(connection, matrices, models, queries)
         conditions = _conditions(connection, wanted)
         nearest = comparison.nearest(conditions, wanted.pool)
@@ -279,17 +282,8 @@ def _conditions(connection: Connection, wanted: Wanted) -> list[ColumnElement[bo
 
 def _in_thread(connection: Connection, thread: str) -> ColumnElement[bool]:
     """Belongs to the conversation, or to what it shares with those it was forked from."""
-    parts: list[ColumnElement[bool]] = []
-    current, upto = thread, None
-    while current is not None:
-        mine = pieces.c.thread == current
-        parts.append(mine if upto is None else and_(mine, pieces.c.position <= upto))
-        query = select(conversations.c.parent_id, conversations.c.parent_position)
-        row = connection.execute(query.where(conversations.c.id == current)).first()
-        if row is None:
-            if current == thread:
-                raise NotFound(f"conversation {thread} not found")
-            break
-        upto = row.parent_position if upto is None else min(upto, row.parent_position or 0)
-        current = row.parent_id
-    return or_(*parts)
+    line = lineage.segments(connection, conversations.thread(connection, thread))
+    if len(line) == 1:
+        return pieces.c.thread == thread
+    ends = {segment.conversation_id: segment.last for segment in line}
+    return and_(pieces.c.thread.in_(ends), pieces.c.position <= case(ends, value=pieces.c.thread))

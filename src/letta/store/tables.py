@@ -114,6 +114,8 @@ agents = Table(
     Column("last_run_completion", Timestamp),
     Column("last_run_duration_ms", Integer),
     Column("last_stop_reason", Text),
+    # What happens to a message that arrives while the agent is at work; None: what the route does.
+    Column("busy_policy", Text),
     # Raised by every change the model can see: the agent's row, its blocks, its tools.
     Column("version", BigInteger, nullable=False),
     *_times(),
@@ -198,6 +200,7 @@ tools = Table(
     Column("npm_requirements", Json),
     Column("default_requires_approval", Boolean),
     Column("enable_parallel_execution", Boolean),
+    Column("idempotent", Boolean),
     Column("metadata", Json),
     Column("project_id", Text),
     *_times(),
@@ -253,6 +256,7 @@ conversations = Table(
     Column("archived_at", Timestamp),
     Column("deleted_at", Timestamp),
     Column("last_message_at", Timestamp),
+    Column("last_run_completion", Timestamp),
     # A fork reads its parent's messages up to and including this position, then its own.
     Column("parent_id", Text),
     Column("parent_position", Integer),
@@ -262,9 +266,34 @@ conversations = Table(
     Column("summary_message_id", Text),
     # The assistant message whose calls wait for a person or a client.
     Column("pending_message_id", Text),
+    Column("busy_policy", Text),
     Column("version", BigInteger, nullable=False),
     *_times(),
     Index("ix_conversations_agent", "agent_id", "created_at"),
+    # Agents' own threads are in no list of conversations.
+    Index(
+        "ix_conversations_listed",
+        "created_at",
+        "id",
+        sqlite_where=text("id <> agent_id"),
+        postgresql_where=text("id <> agent_id"),
+    ),
+    Index(
+        "ix_conversations_waiting",
+        "pending_message_id",
+        sqlite_where=text("pending_message_id IS NOT NULL"),
+        postgresql_where=text("pending_message_id IS NOT NULL"),
+    ),
+)
+
+# A conversation's own copies of blocks, which stand in for the agent's blocks with the same labels.
+conversation_blocks = Table(
+    "conversation_blocks",
+    metadata,
+    Column("conversation_id", Text, ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True),
+    Column("block_id", Text, ForeignKey("blocks.id", ondelete="CASCADE"), primary_key=True, index=True),
+    _owned("agents", index=True),
+    Column("position", Integer, nullable=False),
 )
 
 messages = Table(
@@ -298,6 +327,14 @@ messages = Table(
         sqlite_where=text("group_id IS NOT NULL"),
         postgresql_where=text("group_id IS NOT NULL"),
     ),
+    # Where a window stood earlier on is told by the summaries, which are few.
+    Index(
+        "ix_messages_summaries",
+        "conversation_id",
+        "position",
+        sqlite_where=text("role = 'summary'"),
+        postgresql_where=text("role = 'summary'"),
+    ),
 )
 
 runs = Table(
@@ -313,6 +350,21 @@ runs = Table(
     Column("request", Json, nullable=False),
     Column("metadata", Json, nullable=False),
     Column("callback_url", Text),
+    # When to call back next (None: no more), how often that was tried, and what came of it.
+    Column("callback_due", Timestamp),
+    Column("callback_attempts", Integer),
+    Column("callback_sent_at", Timestamp),
+    Column("callback_status_code", Integer),
+    Column("callback_error", Text),
+    # What says that a request is one that was sent before: its sender's own key, and a digest of what it asks for.
+    Column("request_key", Text),
+    Column("request_digest", Text),
+    # The run that answers for this one, from which position on; whether this one answers for others, and whether
+    # somebody wants to be heard during it.
+    Column("answered_by", Text),
+    Column("answered_from", Integer),
+    Column("answers_others", Boolean),
+    Column("steered", Boolean),
     Column("usage", Json),
     Column("ttft_ns", BigInteger),
     Column("total_duration_ns", BigInteger),
@@ -321,6 +373,7 @@ runs = Table(
     Column("attempt", Integer, nullable=False),
     Column("lease_until", Timestamp),
     Column("cancel_requested", Boolean, nullable=False),
+    Column("batch_id", Text),
     Column("created_at", Timestamp, nullable=False),
     Column("completed_at", Timestamp),
     Index("ix_runs_agent", "agent_id", "created_at", "id"),
@@ -333,12 +386,122 @@ runs = Table(
         postgresql_where=text("status = 'running'"),
     ),
     Index(
+        "uq_runs_request_key",
+        "agent_id",
+        "conversation_id",
+        "request_key",
+        unique=True,
+        sqlite_where=text("request_key IS NOT NULL"),
+        postgresql_where=text("request_key IS NOT NULL"),
+    ),
+    Index(
+        "ix_runs_callback_due",
+        "callback_due",
+        sqlite_where=text("callback_due IS NOT NULL"),
+        postgresql_where=text("callback_due IS NOT NULL"),
+    ),
+    Index(
+        "ix_runs_answered_by",
+        "answered_by",
+        sqlite_where=text("answered_by IS NOT NULL"),
+        postgresql_where=text("answered_by IS NOT NULL"),
+    ),
+    Index(
         "ix_runs_open",
         "conversation_id",
         "created_at",
         sqlite_where=text("status IN ('created', 'running')"),
         postgresql_where=text("status IN ('created', 'running')"),
     ),
+    # Runs that any process may take: accepted by one that does not execute, or begun by a schedule or a batch.
+    Index(
+        "ix_runs_unowned",
+        "created_at",
+        "id",
+        sqlite_where=text("status = 'created' AND owner IS NULL"),
+        postgresql_where=text("status = 'created' AND owner IS NULL"),
+    ),
+    Index(
+        "ix_runs_batch",
+        "batch_id",
+        "created_at",
+        sqlite_where=text("batch_id IS NOT NULL"),
+        postgresql_where=text("batch_id IS NOT NULL"),
+    ),
+)
+
+# Messages sent to many agents at once. How far a batch is, its runs say.
+batches = Table(
+    "batches",
+    metadata,
+    _id(),
+    Column("size", Integer, nullable=False),
+    Column("callback_url", Text),
+    Column("callback_due", Timestamp),
+    Column("callback_attempts", Integer),
+    Column("callback_sent_at", Timestamp),
+    Column("callback_status_code", Integer),
+    Column("callback_error", Text),
+    Column("cancelled_at", Timestamp),
+    Column("created_at", Timestamp, nullable=False),
+    Index("ix_batches_created", "created_at", "id"),
+    Index(
+        "ix_batches_callback",
+        "callback_due",
+        sqlite_where=text("callback_url IS NOT NULL"),
+        postgresql_where=text("callback_url IS NOT NULL"),
+    ),
+)
+
+# What an agent is told at a time, or at the times of a cron expression.
+schedules = Table(
+    "schedules",
+    metadata,
+    _id(),
+    _owned("agents"),
+    Column("request", Json, nullable=False),
+    Column("cron", Text),
+    # In which `cron` is read; `follows_agent` says that it is the agent's and changes with it.
+    Column("timezone", Text, nullable=False),
+    Column("follows_agent", Boolean, nullable=False),
+    Column("when_busy", Text, nullable=False),
+    Column("catch_up", Text, nullable=False),
+    # None: there is no next time.
+    Column("next_at", Timestamp),
+    Column("created_at", Timestamp, nullable=False),
+    Index("ix_schedules_agent", "agent_id", "created_at", "id"),
+    Index(
+        "ix_schedules_next",
+        "next_at",
+        sqlite_where=text("next_at IS NOT NULL"),
+        postgresql_where=text("next_at IS NOT NULL"),
+    ),
+)
+
+# The times that have come, each once: the key is what keeps two processes from acting on the same one.
+schedule_occurrences = Table(
+    "schedule_occurrences",
+    metadata,
+    Column("schedule_id", Text, ForeignKey("schedules.id", ondelete="CASCADE"), primary_key=True),
+    Column("due_at", Timestamp, primary_key=True),
+    _owned("agents", index=True),
+    Column("handled_at", Timestamp, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("run_id", Text),
+    Column("missed", Integer, nullable=False),
+    Column("detail", Text),
+)
+
+# What runs showed while messages were being written: see letta.store.run_events.
+run_events = Table(
+    "run_events",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    _owned("agents", index=True),
+    Column("data", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False, index=True),
 )
 
 steps = Table(
@@ -372,9 +535,20 @@ steps = Table(
     Column("llm_request_ns", BigInteger),
     Column("tool_execution_ns", BigInteger),
     Column("step_ns", BigInteger),
+    # What the agent was in this step: the digest of one of its configurations.
+    Column("configuration", Text),
     Column("created_at", Timestamp, nullable=False),
     Index("ix_steps_agent", "agent_id", "created_at", "id"),
     Index("ix_steps_created", "created_at", "id"),
+)
+
+configurations = Table(
+    "configurations",
+    metadata,
+    _owned("agents", primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("content", Json, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
 )
 
 traces = Table(

@@ -7,12 +7,13 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from letta.errors import Conflict, NotFound
-from letta.schemas.common import new_id
+from letta.schemas.common import new_id, stored
 from letta.schemas.tools import Tool
 from letta.store.query import like, now, rows
 from letta.store.tables import agent_tools, agents, tools
 
 _by_id = select(tools).where(tools.c.id == bindparam("tool_id"))
+_insert_of_agent = insert(agent_tools)
 _forget = delete(agent_tools).where(agent_tools.c.agent_id == bindparam("agent_id"))
 _of_agent = (
     select(tools)
@@ -169,9 +170,14 @@ def replace_all(connection: Connection, agent_id: str, tool_ids: Iterable[str]) 
         if tool_id not in known:
             raise NotFound(f"tool {tool_id} not found")
     connection.execute(_forget, {"agent_id": agent_id})
-    values = [{"agent_id": agent_id, "tool_id": tool_id, "position": i} for i, tool_id in enumerate(wanted)]
+    give(connection, agent_id, wanted)
+
+
+def give(connection: Connection, agent_id: str, tool_ids: Sequence[str]) -> None:
+    """Give these tools, which exist, to an agent that has none."""
+    values = [{"agent_id": agent_id, "tool_id": tool_id, "position": i} for i, tool_id in enumerate(tool_ids)]
     if values:
-        connection.execute(insert(agent_tools), values)
+        connection.execute(_insert_of_agent, values)
 
 
 def _touch(connection: Connection, agent_id: str) -> None:
@@ -193,7 +199,7 @@ def _columns(values: dict[str, Any]) -> dict[str, Any]:
 def _tool(row: Any) -> Tool:
     values = row._asdict()
     values["metadata_"] = values.pop("metadata")
-    return Tool.model_construct(**{key: values.get(key) for key in Tool.model_fields})
+    return stored(Tool, {key: values.get(key) for key in Tool.model_fields})
 
 
 def _filtered(query: Any, wanted: ToolFilter) -> Any:

@@ -7,6 +7,7 @@ looked for as a phrase.
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 # Han, kana, Thai, Lao, Myanmar and Khmer; Hangul has spaces, but endings that stick to its words.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
@@ -65,6 +66,7 @@ def _held(wanted: list[list[str]], text: str) -> int:
     return sum(_stem(one[0]) in stems if len(one) == 1 else "".join(one) in text for one in wanted)
 
 
+@lru_cache(maxsize=50_000)
 def _stem(word: str) -> str:
     """Roughly what the databases' stemmers leave of an English word."""
     ending = next((end for end in _ENDINGS if word.endswith(end) and len(word) - len(end) >= _SHORTEST_STEM), "")

@@ -330,6 +330,10 @@ TERMINAL = ("send_message", "memory_finish_edits")
 """Base tools that end a heartbeat agent's turn."""
 
 
+IDEMPOTENT = frozenset({"conversation_search", "archival_memory_search", "web_search", "fetch_webpage", "run_code"})
+"""Tools that leave no trace, so that a call whose outcome is unknown may be made again."""
+
+
 def default_tools(agent_type: AgentType) -> tuple[str, ...]:
     return DEFAULT_TOOLS.get(agent_type, DEFAULT_TOOLS[AgentType.MEMGPT_AGENT])
 
@@ -350,6 +354,7 @@ def install(connection: Connection) -> None:
                     "json_schema": builtin.schema,
                     "tags": [builtin.type.value],
                     "return_char_limit": builtin.return_char_limit,
+                    "idempotent": builtin.name in IDEMPOTENT or None,
                 },
             )
 

@@ -1,6 +1,6 @@
 """Calls of tools written in code that an agent makes: with its secrets, and its state where the tool wants it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from letta.errors import InvalidRequest, ToolFailed
 from letta.schemas.agents import AgentState
+from letta.schemas.common import new_id
 from letta.schemas.messages import ToolCallPart, ToolReturnPart
 from letta.schemas.tools import Tool, ToolExecutionResult, ToolType
 from letta.store import agents, conversations
@@ -16,8 +17,9 @@ from letta.store.access import Database
 from letta.store.blocks import Author
 from letta.store.vault import Vault
 from letta.tools.builtin import BY_NAME
-from letta.tools.context import Errand, ToolContext, ToolResult
+from letta.tools.context import Errand, ErrandRunner, ToolContext, ToolResult
 from letta.tools.custom import CustomTools, ToolEnvironment, mentions
+from letta.tools.rules import RuleBook
 from letta.tools.toolbox import Toolbox, checked
 
 RUN_CODE = "run_code"
@@ -30,6 +32,8 @@ class CodeCalls:
         self._database = database
         self._vault = vault
         self._custom = custom
+        self.runners: Mapping[str, ErrandRunner] = {}
+        """Who carries out the other tools that leave the process; set in `letta.app` when all of them are there."""
 
     async def run(self, errand: Errand) -> ToolResult:
         """Raises letta.errors.ToolFailed for a call that makes no sense."""
@@ -47,23 +51,30 @@ class CodeCalls:
         """What comes of calling an agent's tool outside of a conversation.
 
         Raises:
-            letta.errors.InvalidRequest: the tool is of a kind that only works inside of one.
+            letta.errors.InvalidRequest: the tool is of a kind that cannot be run at all.
         """
         if tool.tool_type == ToolType.CUSTOM:
             environment = await self.environment(agent, tool.source_code or "")
             done = await self._custom.execute(tool, arguments, environment)
             value = done.value if done.ok else done.text
             return _execution(done.ok, value, done.stdout, done.stderr, done.fingerprint or None)
-        if tool.name == RUN_CODE:
-            try:
-                made = await self.run(Errand(tool, arguments, agent, "", "", "", ""))
-            except ToolFailed as error:
-                made = ToolResult(f"Error: {error.message}", ok=False)
-            return _execution(made.ok, made.text, made.stdout, made.stderr)
         if tool.tool_type.startswith("letta_") and (known := BY_NAME.get(str(tool.name))) and known.function:
             part = await self._database.write(_in_transaction, agent, tool, arguments)
             return _execution(part.status == "success", part.content, (), ())
-        raise InvalidRequest(f"{tool.name} is a {tool.tool_type} tool, which can be called in a conversation only")
+        result = await self._errand(agent, tool, arguments)
+        content = result.content if isinstance(result.content, str) else [part.model_dump() for part in result.content]
+        return _execution(result.status == "success", content, result.stdout, result.stderr)
+
+    async def _errand(self, agent: AgentState, tool: Tool, arguments: dict[str, Any]) -> ToolReturnPart:
+        part = ToolCallPart(id=new_id("call"), name=str(tool.name), arguments=orjson.dumps(arguments).decode())
+        toolbox = Toolbox([tool], runners=self.runners)
+        if not toolbox.is_errand(part):
+            raise InvalidRequest(f"{tool.name} is a {tool.tool_type} tool, which this server cannot run")
+
+        def errand(part: ToolCallPart, tool: Tool) -> Errand:
+            return Errand(tool, {}, agent, agent.id, "", "", part.id)
+
+        return (await toolbox.run_errands([part], RuleBook(()), errand))[part.id]
 
     async def environment(self, agent: AgentState, source: str) -> ToolEnvironment:
         """What a tool with this source may know of an agent."""

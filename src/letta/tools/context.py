@@ -6,11 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from letta.errors import ToolFailed
 from letta.schemas.agents import AgentState
 from letta.schemas.blocks import Block
 from letta.schemas.messages import ImagePart
 from letta.schemas.tools import Tool
-from letta.store import blocks
+from letta.store import blocks, isolation
 from letta.store.blocks import Author
 
 
@@ -25,8 +26,23 @@ class ToolContext:
     author: Author
 
     def block(self, label: str) -> Block:
-        """The agent's block, as it is now in this transaction. Raises letta.errors.NotFound naming the labels."""
-        return blocks.labelled(self.connection, self.agent_id, label)
+        """The agent's block as it is now in this conversation, held until the step is stored.
+
+        Raises letta.errors.NotFound naming the labels.
+        """
+        found = isolation.labelled(self.connection, self.agent_id, self.conversation_id, label)
+        return blocks.held(self.connection, found)
+
+    def has_block(self, label: str) -> bool:
+        """Whether there is a block with this label in this conversation."""
+        mine = isolation.seen(self.connection, self.agent_id, self.conversation_id)
+        return any(block.label == label for block in mine)
+
+    def detach_block(self, block: Block) -> None:
+        """Take a block out of the agent's memory. Raises letta.errors.ToolFailed for one of this conversation alone."""
+        if self.conversation_id != self.agent_id and isolation.is_copy(self.connection, block.id):
+            raise ToolFailed(f"block {block.label!r} belongs to this conversation and stays in it: empty it instead.")
+        blocks.detach(self.connection, self.agent_id, block.id)
 
     def change_block(self, block: Block, **changes: Any) -> Block:
         """Write a block under the step's name. Raises letta.errors.InvalidValue over the limit."""

@@ -7,7 +7,7 @@ comes in a `ToolEnvironment`.
 import ast
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ from letta.tools.requirements import Requirements
 from letta.tools.sandbox.choice import Choice, choose
 from letta.tools.sandbox.host import Job, Outcome, Sandbox
 from letta.tools.sandbox.isolation import Limits, World, own_packages, seen_as
+from letta.tools.sandbox.needs import is_small
 from letta.tools.sandbox.process import SandboxFault
+from letta.tools.sandbox.remote import RemoteSandbox
 from letta.tools.schema_generation import Derived
 
 log = logging.getLogger(__name__)
@@ -72,11 +74,13 @@ class CustomTools:
     def __init__(self, settings: Settings, environment: Mapping[str, str], door: Door | None = None) -> None:
         self._settings = settings
         self._door = door
+        self._elsewhere = settings.sandbox in ("e2b", "modal")
         self._limits = Limits(memory=settings.tool_memory_mb << 20)
+        self._surroundings = environment
         self._folder = settings.data_dir / "tool-envs"
         self._requirements = Requirements(self._folder, environment)
         self._choice: Choice | None = None
-        self._sandbox: Sandbox | None = None
+        self._sandbox: Sandbox | RemoteSandbox | None = None
 
     async def isolation(self) -> Choice:
         """The isolation in use, found at the first call of this."""
@@ -85,7 +89,9 @@ class CustomTools:
             choice = await choose(self._settings.sandbox, self._limits, hidden, unsafe=unsafe)
             if self._choice is None:
                 self._choice = choice
-                if choice.kind is not None:
+                if choice.kind == "e2b" or choice.kind == "modal":
+                    self._sandbox = RemoteSandbox(choice.kind, self._limits, self._surroundings)
+                elif choice.kind is not None:
                     self._sandbox = Sandbox(choice.kind, self._limits, hidden)
         return self._choice
 
@@ -153,10 +159,16 @@ class CustomTools:
             "paths": [],
             "limit": self._limits.answer,
         }
+        wanted = packages.words("pip", tool.pip_requirements)
+        if self._elsewhere:
+            if tool.source_type in ("typescript", "javascript"):
+                raise ToolFailed(f"{self._settings.sandbox} runs Python here, not {tool.source_type}.")
+            return Job(World((), network), request, seconds, requirements=wanted)
         if tool.source_type in ("typescript", "javascript"):
             return await self._node_job(tool, request, network, seconds)
-        world = await self._world(packages.words("pip", tool.pip_requirements), network)
         door = self._door.serve if self._door and mentions(source, "client") else None
+        world = await self._world(wanted, network)
+        world = replace(world, slim=door is None and is_small(source))
         return Job(world, request, seconds, door=door)
 
     async def _node_job(self, tool: Tool, request: dict[str, Any], network: bool, seconds: float) -> Job:
@@ -184,7 +196,8 @@ class CustomTools:
 
     async def _seen(self, path: Path) -> Path:
         """Where a call finds a file of its world."""
-        return seen_as(path, (await self.isolation()).kind or "none")
+        kind = (await self.isolation()).kind
+        return seen_as(path, "bubblewrap" if kind == "bubblewrap" else "none")
 
     async def _run(self, job: Job) -> Outcome:
         choice = await self.isolation()
@@ -238,8 +251,10 @@ class CustomTools:
         Raises:
             letta.errors.InvalidRequest: a requirement is not one.
         """
-        self._requirements.begin("pip", packages.words("pip", tool.pip_requirements))
-        self._requirements.begin("npm", packages.words("npm", tool.npm_requirements))
+        pip, npm = packages.words("pip", tool.pip_requirements), packages.words("npm", tool.npm_requirements)
+        if not self._elsewhere:
+            self._requirements.begin("pip", pip)
+            self._requirements.begin("npm", npm)
 
     def states(self, tool: Tool) -> dict[str, packages.State]:
         """How far the installation of a tool's requirements is, by kind."""
@@ -263,8 +278,9 @@ class CustomTools:
         }
         what = ", ".join(f"{name}: {kind}" for name, kind in derived.open.items())
         try:
-            world = await self._world(packages.words("pip", tool.pip_requirements), network=False)
-            outcome = await self._run(Job(world, request, _SCHEMA_SECONDS))
+            wanted = packages.words("pip", tool.pip_requirements)
+            world = World((), bool(wanted)) if self._elsewhere else await self._world(wanted, network=False)
+            outcome = await self._run(Job(world, request, _SCHEMA_SECONDS, requirements=wanted))
         except ToolFailed as error:
             raise InvalidRequest(
                 f"source_code: the types of {what} are known to the running code only, and it cannot be run: "

@@ -48,7 +48,7 @@ def memory_replace(context: ToolContext, label: str, old_string: str, new_string
 
 def memory_rethink(context: ToolContext, label: str, new_memory: str) -> str:
     refuse_line_numbers(new_memory=new_memory)
-    if any(block.label == label for block in blocks.of_agent(context.connection, context.agent_id)):
+    if context.has_block(label):
         context.change_block(_writable(context, label), value=new_memory)
         return f"Block {label!r} was rewritten."
     _create(context, label, new_memory, "")
@@ -155,7 +155,7 @@ def _label(path: str | None, name: str) -> str:
 
 def _create(context: ToolContext, label: str, value: str, description: str) -> None:
     refuse_line_numbers(text=value)
-    if any(block.label == label for block in blocks.of_agent(context.connection, context.agent_id)):
+    if context.has_block(label):
         raise ToolFailed(f"block {label!r} exists already: edit it, or choose another label.")
     request = CreateBlock(label=label, value=value, description=description or None)
     block = blocks.create(context.connection, request, context.author)
@@ -163,12 +163,12 @@ def _create(context: ToolContext, label: str, value: str, description: str) -> N
 
 
 def _delete(context: ToolContext, label: str) -> str:
-    blocks.detach(context.connection, context.agent_id, _writable(context, label).id)
+    context.detach_block(_writable(context, label))
     return f"Block {label!r} was taken out of your memory."
 
 
 def _rename(context: ToolContext, old: str, new: str) -> str:
-    if any(block.label == new for block in blocks.of_agent(context.connection, context.agent_id)):
+    if context.has_block(new):
         raise ToolFailed(f"block {new!r} exists already: choose another label.")
     context.change_block(_writable(context, old), label=new)
     return f"Block {old!r} is now called {new!r}."

@@ -32,6 +32,7 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "array": (list,),
     "object": (dict,),
 }
+ONE_AT_A_TIME = "your tool rules allow one call at a time. This one was not made: make it again if you still want it."
 _IGNORED = frozenset({"request_heartbeat", "thinking", "inner_thoughts"})
 
 
@@ -60,7 +61,7 @@ class Toolbox:
 
     def waits(self, part: ToolCallPart, rules: RuleBook) -> bool:
         """Whether a call has to be answered from outside: by the client that runs it, or a person who allows it."""
-        return part.error is None and self.holds(part.name, rules)
+        return part.error is None and not part.surplus and self.holds(part.name, rules)
 
     def holds(self, name: str, rules: RuleBook) -> bool:
         """Whether calls of this tool wait."""
@@ -69,11 +70,16 @@ class Toolbox:
     def is_errand(self, part: ToolCallPart) -> bool:
         """Whether a call runs outside the transaction."""
         tool = self._tools.get(part.name)
-        return tool is not None and self._runner(tool) is not None and part.error is None
+        broken = part.error is not None or part.surplus
+        return tool is not None and self._runner(tool) is not None and not broken
+
+    def repeats(self, part: ToolCallPart) -> bool:
+        """Whether a call may be made again when nobody knows what came of it."""
+        tool = self._tools.get(part.name)
+        return tool is not None and bool(tool.idempotent)
 
     def _runner(self, tool: Tool) -> ErrandRunner | None:
-        by_name = self._runners.get(str(tool.name)) if tool.tool_type != "custom" else None
-        return by_name or self._runners.get(str(tool.tool_type))
+        return runner_of(tool, self._runners)
 
     async def run_errands(
         self, parts: Sequence[ToolCallPart], rules: RuleBook, errand: Callable[[ToolCallPart, Tool], Errand]
@@ -145,6 +151,8 @@ class Toolbox:
     ) -> str:
         if part.error is not None:
             raise ToolFailed(part.error)
+        if part.surplus:
+            raise ToolFailed(ONE_AT_A_TIME)
         tool = self._tools.get(part.name)
         if tool is None:
             raise ToolFailed(f"there is no tool called {part.name!r}. Your tools: {', '.join(self.names) or 'none'}.")
@@ -173,6 +181,12 @@ class Toolbox:
             stdout=result.stdout,
             stderr=result.stderr,
         )
+
+
+def runner_of(tool: Tool, runners: Mapping[str, ErrandRunner]) -> ErrandRunner | None:
+    """Who carries out a tool outside of the transaction: built-in ones by their name, the others by their type."""
+    by_name = runners.get(str(tool.name)) if tool.tool_type.startswith("letta_") else None
+    return by_name or runners.get(str(tool.tool_type))
 
 
 def _unexpected(error: Exception) -> str:

@@ -2,27 +2,21 @@
 
 import asyncio
 import importlib
-import importlib.util
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-from letta.models.minilm import blas, weights
-from letta.models.minilm.network import WIDTH, Network
-from letta.models.minilm.onnx_network import OnnxNetwork
-from letta.models.minilm.wordpiece import WordPiece
+    from letta.models.minilm.reader import Reader
 
 HANDLE = "letta/all-MiniLM-L6-v2"
-DIMENSION = WIDTH
-LONGEST = 256
-"""Word pieces of a text the model looks at; what follows is left off."""
-_TOKENS = 1024
-"""Word pieces worked on at once: bounds memory, and how long a query waits behind a batch."""
+DIMENSION = 384
 
 
 class MiniLM:
@@ -35,49 +29,32 @@ class MiniLM:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._loading = threading.Lock()
-        self._model: tuple[WordPiece, Network | OnnxNetwork] | None = None
+        self._reader: Reader | None = None
         # Queries have a thread of their own, so that they do not wait for a batch of documents.
         self._documents = ThreadPoolExecutor(1, thread_name_prefix="letta-embed")
         self._queries = ThreadPoolExecutor(1, thread_name_prefix="letta-embed-query")
 
-    async def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
-        """Unit vectors, one row per text."""
+    async def embed(self, texts: Sequence[str], *, query: bool = False) -> "NDArray[np.float32]":
+        """Unit vectors, one row per text.
+
+        Raises:
+            letta.errors.ModelServerError: the files are not the published ones.
+        """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._queries if query else self._documents, self.compute, texts)
 
-    def compute(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def compute(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """The same, in the caller's thread."""
-        words, network = self._loaded()
-        encoded = [words.encode(text, LONGEST) for text in texts]
-        order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
-        result = np.empty((len(encoded), DIMENSION), np.float32)
-        start = 0
-        while start < len(order):
-            end, tokens = start, 0
-            while end < len(order) and (tokens == 0 or tokens + len(encoded[order[end]]) <= _TOKENS):
-                tokens += len(encoded[order[end]])
-                end += 1
-            chosen = order[start:end]
-            result[chosen] = network.embed([encoded[index] for index in chosen])
-            start = end
-        return result
+        return self._loaded().embed(texts)
 
-    def _loaded(self) -> tuple[WordPiece, Network | OnnxNetwork]:
+    def _loaded(self) -> "Reader":
         with self._loading:
-            if self._model is None:
-                blas.use_one_thread()
-                self._model = WordPiece(weights.vocabulary(self._folder)), _network(weights.tensors(self._folder))
-            return self._model
+            if self._reader is None:
+                self._reader = importlib.import_module("letta.models.minilm.reader").Reader(self._folder)
+            return self._reader
 
     async def aclose(self) -> None:
         """Nothing to close: the model is shared by all servers of the process."""
-
-
-def _network(tensors: dict[str, NDArray[np.float32]]) -> Network | OnnxNetwork:
-    """The forward pass: on onnxruntime where that is installed, else on numpy."""
-    if importlib.util.find_spec("onnxruntime") is None:
-        return Network(tensors)
-    return OnnxNetwork(tensors, importlib.import_module("onnxruntime"))
 
 
 @lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""Where the weights of all-MiniLM-L6-v2 are on this machine, and reading them. Nothing is ever downloaded.
+"""Where the weights of all-MiniLM-L6-v2 are on this machine. Nothing is ever downloaded.
 
 Files are used only if they are the published ones, byte for byte: other weights would make vectors that cannot be
 compared with those already stored.
@@ -6,13 +6,11 @@ compared with those already stored.
 
 import hashlib
 import importlib.util
-import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+from letta.errors import ModelServerError
 
 WEIGHTS = "model.safetensors"
 VOCABULARY = "vocab.txt"
@@ -30,10 +28,10 @@ _HUB = "models--sentence-transformers--all-MiniLM-L6-v2"
 def find(folder: Path | None, environment: Mapping[str, str]) -> Path | None:
     """The folder that holds the weights and the vocabulary, or None.
 
-    Looked for in `folder`, in installed data packages (whose code is never run), and in the model hub's cache. Only a
-    few files are looked at; the weights are read once, to compare their checksum.
+    Looked for in `folder`, in installed data packages (whose code is never run), and in the model hub's cache. Only
+    names and sizes are looked at: `verify` reads the files, which takes longer than a start should.
     """
-    return next((found for found in candidates(folder, environment) if _is_whole(found)), None)
+    return next((found for found in candidates(folder, environment) if _is_there(found)), None)
 
 
 def candidates(folder: Path | None, environment: Mapping[str, str]) -> list[Path]:
@@ -55,35 +53,26 @@ def _cached(environment: Mapping[str, str]) -> Iterator[Path]:
     yield from sorted((hub / _HUB / "snapshots").glob("*"))
 
 
-def _is_whole(folder: Path) -> bool:
-    weights, vocabulary = folder / WEIGHTS, folder / VOCABULARY
-    if not weights.is_file() or not vocabulary.is_file() or weights.stat().st_size != _SIZE:
-        return False
-    return all(_sha256(file, file.stat().st_mtime_ns) == SHA256[file.name] for file in (vocabulary, weights))
+def _is_there(folder: Path) -> bool:
+    weights = folder / WEIGHTS
+    return weights.is_file() and (folder / VOCABULARY).is_file() and weights.stat().st_size == _SIZE
+
+
+def verify(folder: Path) -> None:
+    """Read both files and compare their checksums.
+
+    Raises:
+        letta.errors.ModelServerError: a file is not the published one.
+    """
+    for name, expected in SHA256.items():
+        if _sha256(folder / name, (folder / name).stat().st_mtime_ns) != expected:
+            raise ModelServerError(f"{folder / name} is not the published file of all-MiniLM-L6-v2: download it again")
 
 
 @lru_cache(maxsize=8)
 def _sha256(file: Path, changed_ns: int) -> str:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def tensors(folder: Path) -> dict[str, NDArray[np.float32]]:
-    """Every float32 tensor of the file, by name, mapped from disk: read when it is used.
-
-    The format is 8 bytes of header length (little endian), a JSON header, then the data.
-    """
-    file = folder / WEIGHTS
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        header = json.loads(opened.read(length))
-    data = np.memmap(file, dtype=np.uint8, mode="r", offset=8 + length)
-    found: dict[str, NDArray[np.float32]] = {}
-    for name, entry in header.items():
-        if entry.get("dtype") == "F32":
-            start, end = entry["data_offsets"]
-            found[name] = data[start:end].view(np.float32).reshape(entry["shape"])
-    return found
 
 
 def vocabulary(folder: Path) -> list[str]:

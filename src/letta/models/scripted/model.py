@@ -63,6 +63,11 @@ class ScriptedModel:
         self._script: deque[Step] = deque(script)
         self._latency = latency
 
+    def play(self, script: Iterable[Step]) -> None:
+        """Follow another script from here on, and forget the requests recorded so far."""
+        self._script = deque(script)
+        self.requests.clear()
+
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
         """Yield word-sized deltas, then the `Answer`. Raises what the script or `!error` says, else nothing."""
         if self.requests.maxlen:

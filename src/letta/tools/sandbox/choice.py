@@ -1,6 +1,6 @@
 """Which isolation this machine can do: the best that a real call works in. The server's side.
 
-Used by the server when it starts, and by `letta doctor`.
+Used by the server when it starts, and by `letta doctor`. A cloud is used only where it was asked for.
 """
 
 import json
@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from letta.tools.sandbox import isolation
+from letta.tools.sandbox import isolation, remote
+from letta.tools.sandbox.clouds import CloudKind
 from letta.tools.sandbox.host import Job, Sandbox
 from letta.tools.sandbox.isolation import Isolation, Limits, World
 from letta.tools.sandbox.process import SandboxFault
 
-Wanted = Literal["auto", "bubblewrap", "landlock"]
+Wanted = Literal["auto", "bubblewrap", "landlock", "e2b", "modal"]
 
 _PROBE_SECONDS = 20.0
 # What was tried once in this process: a machine does not learn while it runs.
@@ -22,6 +23,8 @@ _found: dict[Isolation, str | None] = {}
 _MEANING = {
     "bubblewrap": "own files, processes, users and network for every call",
     "landlock": "only chosen files, no other processes, no sockets; less than bubblewrap, which is not usable here",
+    "e2b": "a machine of its own in E2B's cloud for every call",
+    "modal": "a container of its own in Modal's cloud for every call",
     "none": "NO isolation (unsafe_tools is on): tools can do whatever this server's user can",
 }
 
@@ -30,7 +33,7 @@ _MEANING = {
 class Choice:
     """What was found. `kind` is None when tools cannot run; `problems` says why each better isolation does not work."""
 
-    kind: Isolation | None
+    kind: Isolation | CloudKind | None
     problems: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -41,7 +44,13 @@ class Choice:
 
 
 async def choose(wanted: Wanted, limits: Limits, hidden: Sequence[Path], *, unsafe: bool) -> Choice:
-    """Try each isolation with a call that does nothing, the best first; `unsafe` allows to have none at all."""
+    """Try each isolation with a call that does nothing, the best first; `unsafe` allows to have none at all.
+
+    A cloud is not tried: that would take its keys, which may be an agent's, and money.
+    """
+    if wanted == "e2b" or wanted == "modal":
+        missing = remote.problem(wanted)
+        return Choice(wanted, ()) if missing is None else Choice(None, (f"{wanted}: {missing}",))
     problems: list[str] = []
     kinds: list[Isolation] = ["bubblewrap", "landlock"] if wanted == "auto" else [wanted]
     for kind in kinds:

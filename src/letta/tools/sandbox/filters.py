@@ -58,6 +58,9 @@ _X32 = 0x40000000
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 
 Instruction = tuple[int, int, int, int]
+_INSTRUCTION = struct.Struct("<HBBI")
+_VALUE = 4
+_ITSELF = 0xFEEDF00D  # stands for the number of the process; no process and no system call has this one
 
 
 def supported() -> bool:
@@ -65,24 +68,36 @@ def supported() -> bool:
     return os.uname().machine in _ARCHITECTURES
 
 
-def install(*, network: bool, shared: bool) -> None:
-    """Filter the calls of this process and its children from now on. Needs `no_new_privileges`.
+class Filter:
+    """A filter that is made ready once and then installed in many processes.
 
     Without `network` there are no sockets at all, with it there are those of the internet. `shared` is for processes
     that live beside the machine's other ones, in no namespaces of their own: they cannot start processes (threads
-    they can), signal others, or change the attributes of files.
-
-    Raises:
-        OSError: the kernel refuses.
-        KeyError: the machine is not supported.
+    they can), signal others, or change the attributes of files. Raises KeyError where the machine is not supported.
     """
-    code = _program(network=network, shared=shared)
-    packed = b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
-    memory = ctypes.create_string_buffer(packed)
-    program = struct.pack("@HP", len(code), ctypes.addressof(memory))
-    if _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0) < 0:
-        code_number = ctypes.get_errno()
-        raise OSError(code_number, f"seccomp: {os.strerror(code_number)}")
+
+    def __init__(self, *, network: bool, shared: bool) -> None:
+        code = _program(network=network, shared=shared)
+        self._count = len(code)
+        self._packed = b"".join(_INSTRUCTION.pack(*instruction) for instruction in code)
+        # Where a process has to put its own number.
+        self._places = [
+            at * _INSTRUCTION.size + _VALUE for at, instruction in enumerate(code) if instruction[3] == _ITSELF
+        ]
+
+    def install(self) -> None:
+        """Filter the calls of this process and its children from now on. Needs `no_new_privileges`.
+
+        Raises:
+            OSError: the kernel refuses.
+        """
+        memory = ctypes.create_string_buffer(self._packed)
+        for place in self._places:
+            struct.pack_into("<I", memory, place, os.getpid())
+        program = struct.pack("@HP", self._count, ctypes.addressof(memory))
+        if _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0) < 0:
+            code_number = ctypes.get_errno()
+            raise OSError(code_number, f"seccomp: {os.strerror(code_number)}")
 
 
 def _program(*, network: bool, shared: bool) -> list[Instruction]:
@@ -104,9 +119,8 @@ def _program(*, network: bool, shared: bool) -> list[Instruction]:
     code += _clone(_CLONE[column], threads_only=shared)
     code += _only(_SOCKET[column], _INTERNET if network else (), errno.EACCES if network else errno.ENETUNREACH)
     if shared:
-        me = os.getpid()
         for call in (_KILL, _TGKILL, _PRLIMIT, _SETAFFINITY):
-            code += _only(call[column], (me,) if call in (_KILL, _TGKILL) else (0, me), errno.EPERM)
+            code += _only(call[column], (_ITSELF,) if call in (_KILL, _TGKILL) else (0, _ITSELF), errno.EPERM)
     return [*code, (_RETURN, 0, 0, _ALLOW)]
 
 

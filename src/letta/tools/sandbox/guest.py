@@ -4,7 +4,6 @@ Runs inside the sandbox, in a process that is shut in already and lives for this
 The answer is one JSON object: `{"ok": true, "value": ...}`, or `{"ok": false, "error": text}`.
 """
 
-import asyncio
 import contextlib
 import dataclasses
 import enum
@@ -28,10 +27,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 _FRAMES, _TRACEBACK_CHARACTERS = 12, 6000
 _PLAIN = (str, int, float, bool, type(None))
 
-# Loaded once, before the first call, because tools use them often.
+# Loaded once, before the first call. What is loaded has to be copied for every call, so there are two kinds of process:
+# one for tools that need little, and one for those that import more than that (`letta.tools.sandbox.needs`).
+SLIM = "import base64, collections, datetime, functools, io, itertools, math, random, re, string, time"
 WARM = (
-    "import base64, collections, csv, datetime, decimal, functools, hashlib, io, itertools, math, pathlib, random, re, "
-    "statistics, string, subprocess, tempfile, time, urllib.parse, urllib.request, uuid"
+    f"{SLIM}, asyncio, csv, decimal, hashlib, pathlib, statistics, subprocess, tempfile, urllib.parse, urllib.request, "
+    "uuid"
 )
 
 
@@ -84,7 +85,7 @@ def _call(request: dict[str, Any], door_to: int | None) -> Any:
         if name in kinds and name not in ("agent_state", "client"):
             bound.arguments[name] = fitted(value, kinds[name])
     result = function(*bound.args, **bound.kwargs)
-    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+    return _finished(result) if inspect.isawaitable(result) else result
 
 
 def _code(request: dict[str, Any], door_to: int | None) -> None:
@@ -121,8 +122,11 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-async def _awaited(result: Any) -> Any:
-    return await result
+def _finished(result: Any) -> Any:
+    async def awaited() -> Any:
+        return await result
+
+    return load("letta_loop", "loop.py", "import asyncio").asyncio.run(awaited())
 
 
 class State(dict[str, Any]):

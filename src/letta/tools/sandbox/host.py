@@ -36,6 +36,7 @@ class Job:
     """One call. `request` is what `letta.tools.sandbox.guest` takes; `timeout` is in seconds of the clock on the wall.
 
     `program` is run instead of Python when it is given: it finds the request on descriptor 3 and answers on 4.
+    `requirements` are packages, as pip takes them, for sandboxes elsewhere, which see no folders of this machine.
     """
 
     world: World
@@ -43,6 +44,7 @@ class Job:
     timeout: float
     program: tuple[str, ...] | None = None
     door: Door | None = None
+    requirements: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

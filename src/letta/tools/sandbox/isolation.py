@@ -57,11 +57,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a zygote sees: folders of packages (the first wins), whether there is a network, what else may be read."""
+    """What a zygote sees: folders of packages (the first wins), whether there is a network, what else may be read.
+
+    `slim` is for calls that need little of the standard library: their process is copied faster.
+    """
 
     packages: tuple[Path, ...]
     network: bool
     also: tuple[Path, ...] = ()
+    slim: bool = False
 
 
 def seen_as(path: Path, isolation: Isolation) -> Path:
@@ -86,6 +90,7 @@ def command(isolation: Isolation, world: World, limits: Limits, control: int, hi
     settings: dict[str, Any] = {
         "isolation": isolation,
         "network": world.network,
+        "slim": world.slim,
         "control": control,
         "code": _INSIDE if boxed else str(CODE),
         "paths": [str(seen_as(path, isolation)) for path in world.packages],

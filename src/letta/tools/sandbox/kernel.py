@@ -86,11 +86,15 @@ def no_new_privileges() -> None:
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(NO_NEW_PRIVS)")
 
 
-def drop_capabilities() -> None:
-    """Give up all of root's powers, for good."""
+def bound_capabilities() -> None:
+    """Keep this process and its children from getting powers by running programs. Those it has it keeps."""
     for capability in range(_LAST_CAPABILITY + 1):
         if _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) < 0:
             break  # beyond the last one this kernel knows, or without the right to narrow what was never there
+
+
+def drop_capabilities() -> None:
+    """Give up all powers, for good."""
     _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _check(_libc.syscall(_SYS_CAPSET[os.uname().machine], header, (ctypes.c_uint32 * 6)()), "capset")

@@ -43,6 +43,7 @@ class Zygote:
         self._settings = settings
         self._calls: dict[int, int] = {}
         self._own = os.pidfd_open(os.getpid()) if self._boxed else -1
+        self._filter = filters.Filter(network=settings["network"], shared=settings["isolation"] == "landlock")
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     @property
@@ -162,7 +163,7 @@ class Zygote:
         if isolation == "landlock":
             kernel.landlock(self._settings["readable"], [order["folder"]], _DEVICES)
         if isolation != "none":
-            filters.install(network=self._settings["network"], shared=isolation == "landlock")
+            self._filter.install()
 
     def _box(self, slot: int) -> None:
         """Own mounts, own users: nothing of the call before, nothing of the calls at the same time."""
@@ -181,9 +182,10 @@ class Zygote:
             os.setresgid(group, group, group)
             os.setresuid(user, user, user)
         else:
-            # One more user namespace, in which the processes of this call are counted apart.
+            # One more user namespace, in which the processes of this call are counted apart. It comes with all powers.
             kernel.unshare(kernel.NEW_USER)
             kernel.map_ids(user, group)
+            kernel.bound_capabilities()
 
     def _limit(self, order: dict[str, Any]) -> None:
         settings, cpu = self._settings, order["cpu"]
@@ -236,9 +238,11 @@ def main(settings: str) -> None:
     # The standard library, then what the call's world has: not what else this Python happens to have installed.
     standard = [path for path in sys.path if not path.endswith(("site-packages", "dist-packages"))]
     sys.path[:] = [path for path in standard if path != given["code"]] + given["paths"]
-    load("letta_warm", "warm.py", guest.WARM)
+    load("letta_warm", "warm.py", guest.SLIM if given["slim"] else guest.WARM)
     for name in [name for name in sys.modules if name.partition(".")[0] == "letta"]:
         del sys.modules[name]
+    if given["isolation"] != "none":
+        kernel.bound_capabilities()
     gc.collect()
     gc.freeze()
     Zygote(control, given).serve()

@@ -85,6 +85,7 @@ def _tables() -> None:
         sa.Column("last_run_completion", sa.BigInteger(), nullable=True),
         sa.Column("last_run_duration_ms", sa.Integer(), nullable=True),
         sa.Column("last_stop_reason", sa.Text(), nullable=True),
+        sa.Column("busy_policy", sa.Text(), nullable=True),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
@@ -230,6 +231,7 @@ def _tables() -> None:
         sa.Column("npm_requirements", sa.Text(), nullable=True),
         sa.Column("default_requires_approval", sa.Boolean(), nullable=True),
         sa.Column("enable_parallel_execution", sa.Boolean(), nullable=True),
+        sa.Column("idempotent", sa.Boolean(), nullable=True),
         sa.Column("metadata", sa.Text(), nullable=True),
         sa.Column("project_id", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -384,12 +386,14 @@ def _tables() -> None:
         sa.Column("archived_at", sa.BigInteger(), nullable=True),
         sa.Column("deleted_at", sa.BigInteger(), nullable=True),
         sa.Column("last_message_at", sa.BigInteger(), nullable=True),
+        sa.Column("last_run_completion", sa.BigInteger(), nullable=True),
         sa.Column("parent_id", sa.Text(), nullable=True),
         sa.Column("parent_position", sa.Integer(), nullable=True),
         sa.Column("next_position", sa.Integer(), nullable=False),
         sa.Column("window_start", sa.Integer(), nullable=False),
         sa.Column("summary_message_id", sa.Text(), nullable=True),
         sa.Column("pending_message_id", sa.Text(), nullable=True),
+        sa.Column("busy_policy", sa.Text(), nullable=True),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
@@ -399,6 +403,44 @@ def _tables() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
     )
     op.create_index("ix_conversations_agent", "conversations", ["agent_id", "created_at"], unique=False)
+    op.create_index(
+        "ix_conversations_listed",
+        "conversations",
+        ["created_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("id <> agent_id"),
+        postgresql_where=sa.text("id <> agent_id"),
+    )
+    op.create_index(
+        "ix_conversations_waiting",
+        "conversations",
+        ["pending_message_id"],
+        unique=False,
+        sqlite_where=sa.text("pending_message_id IS NOT NULL"),
+        postgresql_where=sa.text("pending_message_id IS NOT NULL"),
+    )
+    op.create_table(
+        "conversation_blocks",
+        sa.Column("conversation_id", sa.Text(), nullable=False),
+        sa.Column("block_id", sa.Text(), nullable=False),
+        sa.Column("agent_id", sa.Text(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["conversation_id"],
+            ["conversations.id"],
+            name=op.f("fk_conversation_blocks_conversation_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["block_id"], ["blocks.id"], name=op.f("fk_conversation_blocks_block_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["agent_id"], ["agents.id"], name=op.f("fk_conversation_blocks_agent_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("conversation_id", "block_id", name=op.f("pk_conversation_blocks")),
+    )
+    op.create_index(op.f("ix_conversation_blocks_agent_id"), "conversation_blocks", ["agent_id"], unique=False)
+    op.create_index(op.f("ix_conversation_blocks_block_id"), "conversation_blocks", ["block_id"], unique=False)
     op.create_table(
         "mcp_tools",
         sa.Column("tool_id", sa.Text(), nullable=False),
@@ -443,6 +485,14 @@ def _tables() -> None:
         sqlite_where=sa.text("group_id IS NOT NULL"),
         postgresql_where=sa.text("group_id IS NOT NULL"),
     )
+    op.create_index(
+        "ix_messages_summaries",
+        "messages",
+        ["conversation_id", "position"],
+        unique=False,
+        sqlite_where=sa.text("role = 'summary'"),
+        postgresql_where=sa.text("role = 'summary'"),
+    )
     op.create_index(op.f("ix_messages_run_id"), "messages", ["run_id"], unique=False)
     op.create_index(op.f("ix_messages_step_id"), "messages", ["step_id"], unique=False)
     op.create_table(
@@ -472,6 +522,17 @@ def _tables() -> None:
         sa.Column("request", sa.Text(), nullable=False),
         sa.Column("metadata", sa.Text(), nullable=False),
         sa.Column("callback_url", sa.Text(), nullable=True),
+        sa.Column("callback_due", sa.BigInteger(), nullable=True),
+        sa.Column("callback_attempts", sa.Integer(), nullable=True),
+        sa.Column("callback_sent_at", sa.BigInteger(), nullable=True),
+        sa.Column("callback_status_code", sa.Integer(), nullable=True),
+        sa.Column("callback_error", sa.Text(), nullable=True),
+        sa.Column("request_key", sa.Text(), nullable=True),
+        sa.Column("request_digest", sa.Text(), nullable=True),
+        sa.Column("answered_by", sa.Text(), nullable=True),
+        sa.Column("answered_from", sa.Integer(), nullable=True),
+        sa.Column("answers_others", sa.Boolean(), nullable=True),
+        sa.Column("steered", sa.Boolean(), nullable=True),
         sa.Column("usage", sa.Text(), nullable=True),
         sa.Column("ttft_ns", sa.BigInteger(), nullable=True),
         sa.Column("total_duration_ns", sa.BigInteger(), nullable=True),
@@ -479,6 +540,7 @@ def _tables() -> None:
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("lease_until", sa.BigInteger(), nullable=True),
         sa.Column("cancel_requested", sa.Boolean(), nullable=False),
+        sa.Column("batch_id", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("completed_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["agent_id"], ["agents.id"], name=op.f("fk_runs_agent_id"), ondelete="CASCADE"),
@@ -486,6 +548,30 @@ def _tables() -> None:
     )
     op.create_index("ix_runs_agent", "runs", ["agent_id", "created_at", "id"], unique=False)
     op.create_index("ix_runs_created", "runs", ["created_at", "id"], unique=False)
+    op.create_index(
+        "ix_runs_answered_by",
+        "runs",
+        ["answered_by"],
+        unique=False,
+        sqlite_where=sa.text("answered_by IS NOT NULL"),
+        postgresql_where=sa.text("answered_by IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_runs_callback_due",
+        "runs",
+        ["callback_due"],
+        unique=False,
+        sqlite_where=sa.text("callback_due IS NOT NULL"),
+        postgresql_where=sa.text("callback_due IS NOT NULL"),
+    )
+    op.create_index(
+        "uq_runs_request_key",
+        "runs",
+        ["agent_id", "conversation_id", "request_key"],
+        unique=True,
+        sqlite_where=sa.text("request_key IS NOT NULL"),
+        postgresql_where=sa.text("request_key IS NOT NULL"),
+    )
     op.create_index(
         "ix_runs_open",
         "runs",
@@ -502,6 +588,103 @@ def _tables() -> None:
         sqlite_where=sa.text("status = 'running'"),
         postgresql_where=sa.text("status = 'running'"),
     )
+    op.create_index(
+        "ix_runs_unowned",
+        "runs",
+        ["created_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("status = 'created' AND owner IS NULL"),
+        postgresql_where=sa.text("status = 'created' AND owner IS NULL"),
+    )
+    op.create_index(
+        "ix_runs_batch",
+        "runs",
+        ["batch_id", "created_at"],
+        unique=False,
+        sqlite_where=sa.text("batch_id IS NOT NULL"),
+        postgresql_where=sa.text("batch_id IS NOT NULL"),
+    )
+    op.create_table(
+        "batches",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("callback_url", sa.Text(), nullable=True),
+        sa.Column("callback_due", sa.BigInteger(), nullable=True),
+        sa.Column("callback_attempts", sa.Integer(), nullable=True),
+        sa.Column("callback_sent_at", sa.BigInteger(), nullable=True),
+        sa.Column("callback_status_code", sa.Integer(), nullable=True),
+        sa.Column("callback_error", sa.Text(), nullable=True),
+        sa.Column("cancelled_at", sa.BigInteger(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_batches")),
+    )
+    op.create_index("ix_batches_created", "batches", ["created_at", "id"], unique=False)
+    op.create_index(
+        "ix_batches_callback",
+        "batches",
+        ["callback_due"],
+        unique=False,
+        sqlite_where=sa.text("callback_url IS NOT NULL"),
+        postgresql_where=sa.text("callback_url IS NOT NULL"),
+    )
+    op.create_table(
+        "schedules",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("agent_id", sa.Text(), nullable=False),
+        sa.Column("request", sa.Text(), nullable=False),
+        sa.Column("cron", sa.Text(), nullable=True),
+        sa.Column("timezone", sa.Text(), nullable=False),
+        sa.Column("follows_agent", sa.Boolean(), nullable=False),
+        sa.Column("when_busy", sa.Text(), nullable=False),
+        sa.Column("catch_up", sa.Text(), nullable=False),
+        sa.Column("next_at", sa.BigInteger(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["agent_id"], ["agents.id"], name=op.f("fk_schedules_agent_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_schedules")),
+    )
+    op.create_index("ix_schedules_agent", "schedules", ["agent_id", "created_at", "id"], unique=False)
+    op.create_index(
+        "ix_schedules_next",
+        "schedules",
+        ["next_at"],
+        unique=False,
+        sqlite_where=sa.text("next_at IS NOT NULL"),
+        postgresql_where=sa.text("next_at IS NOT NULL"),
+    )
+    op.create_table(
+        "schedule_occurrences",
+        sa.Column("schedule_id", sa.Text(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("agent_id", sa.Text(), nullable=False),
+        sa.Column("handled_at", sa.BigInteger(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=True),
+        sa.Column("missed", sa.Integer(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["agent_id"], ["agents.id"], name=op.f("fk_schedule_occurrences_agent_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["schedule_id"], ["schedules.id"], name=op.f("fk_schedule_occurrences_schedule_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("schedule_id", "due_at", name=op.f("pk_schedule_occurrences")),
+    )
+    op.create_index(
+        op.f("ix_schedule_occurrences_agent_id"), "schedule_occurrences", ["agent_id"], unique=False
+    )
+    op.create_table(
+        "run_events",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("agent_id", sa.Text(), nullable=False),
+        sa.Column("data", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["agent_id"], ["agents.id"], name=op.f("fk_run_events_agent_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("run_id", "attempt", "seq", name=op.f("pk_run_events")),
+    )
+    op.create_index(op.f("ix_run_events_agent_id"), "run_events", ["agent_id"], unique=False)
+    op.create_index(op.f("ix_run_events_created_at"), "run_events", ["created_at"], unique=False)
     op.create_table(
         "steps",
         sa.Column("id", sa.Text(), nullable=False),
@@ -532,6 +715,7 @@ def _tables() -> None:
         sa.Column("llm_request_ns", sa.BigInteger(), nullable=True),
         sa.Column("tool_execution_ns", sa.BigInteger(), nullable=True),
         sa.Column("step_ns", sa.BigInteger(), nullable=True),
+        sa.Column("configuration", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["agent_id"], ["agents.id"], name=op.f("fk_steps_agent_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_steps")),
@@ -539,6 +723,17 @@ def _tables() -> None:
     op.create_index("ix_steps_agent", "steps", ["agent_id", "created_at", "id"], unique=False)
     op.create_index("ix_steps_created", "steps", ["created_at", "id"], unique=False)
     op.create_index(op.f("ix_steps_run_id"), "steps", ["run_id"], unique=False)
+    op.create_table(
+        "configurations",
+        sa.Column("agent_id", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["agent_id"], ["agents.id"], name=op.f("fk_configurations_agent_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("agent_id", "digest", name=op.f("pk_configurations")),
+    )
     op.create_table(
         "traces",
         sa.Column("step_id", sa.Text(), nullable=False),

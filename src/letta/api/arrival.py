@@ -1,0 +1,98 @@
+"""What a request that sends messages says about itself: is it a new one, or one that was sent before?
+
+Three things tell: the header `Idempotency-Key`, the `otid`s of the messages, and the number with which the official
+SDKs count their own retries. Knows nothing of what is done about it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import blake2b
+from typing import Annotated
+
+import orjson
+from fastapi import Depends, Header, Request
+
+from letta.errors import InvalidValue
+from letta.schemas.sends import BusyPolicy, SendRequest
+from letta.store.arrivals import KEY_HEADER, Arrival
+from letta.store.query import now
+
+_LONGEST_KEY = 255
+_PATIENCE = 60.0
+"""Seconds an SDK waits for an answer when it does not say how long."""
+_PAUSE = 10.0
+"""Seconds between two tries of an SDK, at most."""
+# What says how the answer is wanted. It may differ when the same is sent again.
+_SHOWN = {
+    "streaming", "stream_tokens", "include_pings", "background", "include_return_message_types", "callback_url",
+    "include_compaction_messages", "use_assistant_message", "assistant_message_tool_name",
+    "assistant_message_tool_kwarg", "busy_policy", "agent_id",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What the headers of a request say: its key, how often it was tried before, and for how long each time.
+
+    Without `counted` nobody counts.
+    """
+
+    key: str | None = None
+    counted: bool = False
+    retries: int = 0
+    patience: float = _PATIENCE
+
+
+async def _marks(
+    request: Request,
+    key: Annotated[
+        str | None,
+        Header(alias=KEY_HEADER, description="The same key and body again: the run that is there is the answer"),
+    ] = None,
+) -> Marks:
+    if key is not None and not 1 <= len(key.strip()) <= _LONGEST_KEY:
+        raise InvalidValue(f"{KEY_HEADER}: between 1 and {_LONGEST_KEY} characters")
+    count = _number(request.headers, "x-stainless-retry-count")
+    patience = _number(request.headers, "x-stainless-read-timeout") or _number(request.headers, "x-stainless-timeout")
+    return Marks(key.strip() if key else None, count is not None, int(count or 0), patience or _PATIENCE)
+
+
+Marked = Annotated[Marks, Depends(_marks)]
+
+
+def _number(headers: Mapping[str, str], name: str) -> float | None:
+    try:
+        value = float(headers.get(name, ""))
+    except ValueError:
+        return None
+    return value if 0 <= value < 1e6 else None
+
+
+def arrival_of(body: SendRequest, marks: Marks, default: BusyPolicy, lifetime: timedelta) -> Arrival:
+    """How a request arrived. `default` is what its route does while the conversation is busy."""
+    otids = [item.otid for item in body.inputs()] if body.messages is not None else []
+    named = bool(otids) and all(otids)
+    if marks.key is None and not named and not marks.counted:
+        return Arrival(default=default)
+    moment = now()
+    digest = digest_of(body)
+    if marks.key is not None:
+        return Arrival(default=default, key=f"key:{marks.key}", digest=digest, known_since=moment - lifetime)
+    if named:
+        # Another text under the same otids is another message.
+        key = f"otids:{_hash(orjson.dumps(otids))}:{digest}"
+        return Arrival(default=default, key=key, digest=digest, known_since=moment - lifetime)
+    tried = timedelta(seconds=marks.retries * (marks.patience + _PAUSE))
+    again_since = moment - min(tried, lifetime) if marks.retries else None
+    return Arrival(default=default, digest=digest, again_since=again_since)
+
+
+def digest_of(body: SendRequest) -> str:
+    """The same for requests that ask for the same, however they want it shown."""
+    asked = body.model_dump(mode="json", exclude_unset=True, exclude=_SHOWN)
+    return _hash(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS))
+
+
+def _hash(data: bytes) -> str:
+    return blake2b(data, digest_size=16).hexdigest()
