@@ -13,7 +13,7 @@ from time import perf_counter
 import uvloop
 from rich.console import Console
 
-from benchmarks import crowd, forks, history, long, nouns, sandbox, startup, statements, steps, tokens
+from benchmarks import crowd, forks, history, long, nouns, sandbox, startup, statements, steps, tokens, watchers
 from benchmarks.retrieval import evaluate, speed
 from benchmarks.sizes import FULL, TINY, Sizes
 from benchmarks.table import Row, show
@@ -32,6 +32,7 @@ GROUPS: dict[str, tuple[str, Group]] = {
     "sandbox": ("Calls of tools; the floor is a new Python", sandbox.run),
     "retrieval": ("What is found among the first 5, 10 and 20 results", evaluate.run),
     "search": ("Searching, and how soon what is stored is found", speed.run),
+    "watchers": ("Many readers of a run that has nothing to say", watchers.run),
     "crowd": (f"Many agents, a model that waits {crowd.LATENCY_MS} ms", crowd.run),
 }
 

@@ -16,6 +16,7 @@ class Sizes:
     requests: int
     crowds: tuple[int, ...]
     crowd_seconds: float
+    watchers: int
     starts: int
     settle_seconds: float
     postgres: bool
@@ -35,6 +36,7 @@ FULL = Sizes(
     requests=80,
     crowds=(32, 64),
     crowd_seconds=3.0,
+    watchers=1_000,
     starts=2,
     settle_seconds=2.0,
     postgres=True,
@@ -53,6 +55,7 @@ TINY = Sizes(
     requests=3,
     crowds=(2,),
     crowd_seconds=0.2,
+    watchers=10,
     starts=1,
     settle_seconds=0.1,
     postgres=False,

@@ -65,7 +65,6 @@ ONLY_IN = {
 
 SQL_OUTSIDE_THE_STORE = {
     ("letta.runtime.creation", "letta.store.tables.agents"): "the names of the columns of an agent",
-    ("letta.runtime.runner", "sqlalchemy.exc.IntegrityError"): "another process runs this conversation",
 }
 """Every place outside the store that knows more of SQL than that a `Connection` is passed on."""
 

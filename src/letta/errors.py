@@ -11,6 +11,7 @@
     │   ├── Busy                  409  another run holds the conversation
     │   └── PendingApproval       409  the agent waits for an approval
     ├── DeadlineExceeded          504  a run did not end in the time its request gave it
+    ├── InterruptedTooOften       500  a run was taken up again and again, and never ended
     ├── NotBuilt                  501  part of the API, not served by this version
     ├── StoreUnavailable          503  the database does not answer
     ├── ToolFailed                     data for the model, never an HTTP answer
@@ -116,6 +117,13 @@ class DeadlineExceeded(LettaError):
 
     status = 504
     code = "deadline_exceeded"
+
+
+class InterruptedTooOften(LettaError):
+    """The run was taken up again and again, and interrupted each time."""
+
+    status = 500
+    code = "interrupted_too_often"
 
 
 class NotBuilt(LettaError):

@@ -249,3 +249,38 @@ async def test_reader_that_leaves_does_not_end_the_run(tmp_path: Path) -> None:
         gate.open.set()
         shown = await followed(served, run_id)
     assert [each["content"] for each in shown[:-3]] == ["still here"]
+
+
+async def test_conversation_is_followed_by_run_or_otid_or_what_is_going_on(tmp_path: Path) -> None:
+    gate = Gate("I am here.")
+    async with serve(tmp_path, ["An answer.", gate]) as served:
+        agent_id = await an_agent(served)
+        thread = (await served.http.post("/v1/conversations/", params={"agent_id": agent_id}, json={})).json()["id"]
+        path = f"/v1/conversations/{thread}"
+
+        async def follow(**wanted: Any) -> Any:
+            return await served.http.post(f"{path}/stream", json={"include_pings": False, **wanted})
+
+        idle = await follow()
+        said = {"messages": [{"role": "user", "content": "one", "otid": "otid-one"}]}
+        first = frames((await served.http.post(f"{path}/messages", json={**said, "background": True})).text)
+        run_id = first[0]["run_id"]
+        said = {"messages": [{"role": "user", "content": "two", "otid": "otid-two"}], "background": True}
+        second = asyncio.create_task(served.http.post(f"{path}/messages", json=said))
+        await gate.reached.wait()
+        # The second message is with its run only until its first step is stored.
+        going = [asyncio.create_task(follow(**wanted)) for wanted in ({}, {"otid": "otid-two"})]
+        ended = [frames((await follow(**wanted)).text) for wanted in ({"run_id": run_id}, {"otid": "otid-one"})]
+        await asyncio.sleep(0.05)
+        gate.open.set()
+        seen = frames((await second).text)
+        live = [frames((await task).text) for task in going]
+        other = await served.http.post(f"/v1/conversations/{agent_id}/stream", json={"run_id": run_id})
+        unknown = await follow(otid="otid-three")
+        nothing = await served.http.post(f"{path}/stream")
+    assert ended == [first, first]
+    assert live == [seen, seen]
+    assert [seen[0]["content"], first[0]["content"]] == ["I am here.", "An answer."]
+    assert (idle.status_code, nothing.status_code) == (400, 400)
+    assert "No active runs found" in idle.json()["detail"]
+    assert (other.status_code, unknown.status_code) == (404, 404)

@@ -1,10 +1,13 @@
 """`/v1/tools`."""
 
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from tests.serving import Served
+from tests.serving import Served, serve
+
+from letta.models.scripted import Call
 
 UNKNOWN = "tool-00000000-0000-4000-8000-000000000000"
 
@@ -163,3 +166,59 @@ async def test_a_bad_request_is_told_what_is_wrong(
 ) -> None:
     answer = await served.http.request(verb, f"/v1/tools{path}", json=body)
     assert (answer.status_code, detail in answer.json()["detail"]) == (status, True), answer.text
+
+
+# -- tools that a model writes -----------------------------------------------------------------------------------------
+
+SOURCE = '''
+def dice(sides: int) -> int:
+    """Roll.
+
+    Args:
+        sides: How many.
+    """
+    return 4
+'''
+WRITTEN = {"source_code": SOURCE, "sample_args": '{"sides": 6}', "explanation": "Chosen by a fair roll."}
+WISH = {"tool_name": "dice", "prompt": "Roll a die.", "starter_code": "def dice(): ...", "validation_errors": ["short"]}
+
+
+async def test_a_model_writes_a_tool_that_is_not_stored(tmp_path: Path) -> None:
+    async with serve(tmp_path, [Call("write_tool", WRITTEN)]) as served:
+        answer = (await served.http.post("/v1/tools/generate-tool", json=WISH)).json()
+        stored = await served.http.get(f"/v1/tools/{answer['tool']['id']}")
+        [asked] = served.model.requests
+    assert (answer["sample_args"], answer["response"]) == ({"sides": 6}, "Chosen by a fair roll.")
+    tool = answer["tool"]
+    assert (tool["name"], tool["description"], tool["source_code"]) == ("dice", "Roll.", SOURCE)
+    assert tool["json_schema"]["parameters"]["required"] == ["sides"]
+    assert stored.status_code == 404
+    assert (asked.tool_choice, [one.name for one in asked.tools]) == ("write_tool", ["write_tool"])
+    assert all(part in asked.messages[0].text for part in ("Roll a die.", "def dice(): ...", "- short"))
+
+
+async def test_a_model_that_wrote_no_tool_is_told_why_and_tries_once_more(tmp_path: Path) -> None:
+    broken = {**WRITTEN, "source_code": SOURCE.replace("dice", "other")}
+    async with serve(tmp_path, [Call("write_tool", broken), Call("write_tool", WRITTEN), "No.", "No."]) as served:
+        done = await served.http.post("/v1/tools/generate-tool", json=WISH)
+        told = served.model.requests[1].messages[0].text
+        failed = await served.http.post("/v1/tools/generate-tool", json=WISH)
+    assert (done.status_code, "- the function is called 'other', it must be called 'dice'" in told) == (200, True)
+    assert failed.status_code == 502
+    assert "the model wrote no usable tool: no tool was handed in: call write_tool" in failed.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "named"),
+    [
+        ({"tool_name": "no name"}, 422, "tool_name"),
+        ({"prompt": ""}, 422, "prompt"),
+        ({"handle": "openai/unheard"}, 404, "openai/unheard"),
+    ],
+)
+async def test_a_wish_that_cannot_be_granted_says_why(
+    tmp_path: Path, changes: dict[str, Any], status: int, named: str
+) -> None:
+    async with serve(tmp_path, scripted_models=False) as served:
+        answer = await served.http.post("/v1/tools/generate-tool", json={**WISH, **changes})
+    assert (answer.status_code, named in answer.text) == (status, True), answer.text

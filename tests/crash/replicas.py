@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
-
 from tests.cli.process import surroundings
 
 STARTED_WITHIN = 60.0

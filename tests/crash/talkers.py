@@ -10,7 +10,6 @@ from uuid import uuid4
 
 import httpx2
 import orjson
-
 from tests.crash.replicas import Replica
 
 PAUSE = 0.05

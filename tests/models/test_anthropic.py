@@ -1,6 +1,7 @@
 """What is particular about Anthropic's messages protocol."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -362,3 +363,13 @@ async def test_models_are_listed_over_all_pages(server: WireServer) -> None:
         "/v1/models?limit=1000",
         "/v1/models?limit=1000&after_id=claude-a",
     ]
+
+
+async def test_request_shown_beforehand_is_the_one_that_is_sent(server: WireServer) -> None:
+    server.will(OK)
+    request = ModelRequest(OLD, handle=f"anthropic/{OLD}", system=("Be.",), messages=[user("Hi")], tools=(LOOK,))
+    claude = Anthropic(server.url, KEY)
+    shown = claude.payload(request)
+    await collect(claude.stream(request))
+    await claude.aclose()
+    assert json.loads(shown) == server.asked[-1].json

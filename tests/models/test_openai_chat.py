@@ -495,3 +495,15 @@ async def test_llama_cpp_tells_its_window_for_every_model(server: WireServer) ->
     routes = {"/v1/models": models, "/props": props}
     assert await listed(server, "llamacpp", **routes) == [ModelCard("m", 4096, display_name="m")]
     assert await listed(server, "llamacpp", **{"/v1/models": models}) == [ModelCard("m", 32768)]
+
+
+async def test_request_shown_beforehand_is_the_one_that_is_sent(server: WireServer) -> None:
+    server.will(OK)
+    request = ModelRequest(
+        "some-model", handle="openai/some-model", system=("Be.",), messages=[user("Hi")], tools=(LOOK,)
+    )
+    chat = OpenAIChat(server.url, KEY, provider="openai")
+    shown = chat.payload(request)
+    await collect(chat.stream(request))
+    await chat.aclose()
+    assert json.loads(shown) == server.asked[-1].json

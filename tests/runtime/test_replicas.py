@@ -11,14 +11,18 @@ from typing import Any
 import httpx2
 import orjson
 import pytest
+from sqlalchemy import Connection
+from tests.api.test_streams import frames
 from tests.arrival.conftest import Gate, Serve, postgres_url, two_servers
 from tests.cli.process import Process, server
 from tests.serving import Served
+from tests.store.seeds import START
 
 from letta.models.scripted import Call, Wait
 from letta.runtime import runner
 from letta.runtime.events import Committed, Delta, Finished
 from letta.runtime.following import Part
+from letta.store.tables import runs as rows
 
 __all__ = ["postgres_url", "two_servers"]
 
@@ -95,6 +99,20 @@ async def test_pieces_are_seen_on_another_replica_while_the_message_is_written(t
             await until(lambda: isinstance(events_of(seen)[-1], Finished))
 
 
+@pytest.mark.parametrize("tokens", [False, True])
+async def test_without_notices_the_database_is_polled(two_servers: Serve, tokens: bool) -> None:
+    pooled = {"database_pooler": True}
+    async with two_servers([REMEMBER], ["It is", Wait(60)], **pooled) as here, two_servers(**pooled) as there:
+        assert not there.parts.notices.reach
+        run_id = await begin(here, stream_tokens=tokens)
+        with watched(there, run_id, tokens=tokens) as seen:
+            await until(lambda: any(isinstance(event, Committed) for event in events_of(seen)))
+            if tokens:
+                await until(lambda: "It is" in str(events_of(seen)[-1]) or "is" in str(events_of(seen)[-1]))
+            await there.parts.runner.cancel([run_id])
+            await until(lambda: isinstance(events_of(seen)[-1], Finished))
+
+
 @pytest.mark.usefixtures("only_notices")
 @pytest.mark.parametrize("tokens", [False, True])
 async def test_stream_is_the_same_frame_by_frame_on_every_replica(two_servers: Serve, tokens: bool) -> None:
@@ -124,6 +142,32 @@ async def test_cancel_reaches_the_replica_that_works_on_the_run(two_servers: Ser
         await until(lambda: here.parts.runner.get(run_id) is None)
         status = (await there.http.get(f"/v1/runs/{run_id}")).json()["status"]
     assert (cancelled.json(), status) == ({run_id: "cancelled"}, "cancelled")
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+async def test_readers_go_on_with_the_replica_that_took_the_run_over(two_servers: Serve, tokens: bool) -> None:
+    slow = ["It was slow", Wait(5)]
+    async with two_servers([REMEMBER], slow) as here, two_servers("All is noted now.") as there:
+        run_id = await begin(here, stream_tokens=tokens)
+        await until(lambda: len(here.model.requests) == 2)
+        with watched(here, run_id, tokens=tokens) as seen:
+            answering = asyncio.create_task(here.http.post(f"/v1/runs/{run_id}/stream", json={"include_pings": False}))
+            await until(lambda: bool(seen))
+            await here.parts.database.write(lapse, run_id)
+            await until(lambda: isinstance(events_of(seen)[-1], Finished))
+            assert here.parts.runner.get(run_id) is None
+            text = (await answering).text
+        again = (await there.http.post(f"/v1/runs/{run_id}/stream", json={"include_pings": False})).text
+    said = "".join(frame.get("content", "") for frame in frames(text)[:-1])
+    assert said == ("It was slowAll is noted now." if tokens else "All is noted now.")
+    known = [frame["id"] for frame in frames(again)[:-3]]
+    assert frames(again)[:-3] == [frame for frame in frames(text)[:-3] if frame["id"] in known]
+    assert frames(again)[-3:] == frames(text)[-3:]
+
+
+def lapse(connection: Connection, run_id: str) -> None:
+    """Let the lease of a run end, as if its owner had been away for too long."""
+    connection.execute(rows.update().where(rows.c.id == run_id).values(lease_until=START, owner="somebody else"))
 
 
 async def test_provider_added_on_one_replica_is_known_to_the_other(two_servers: Serve) -> None:

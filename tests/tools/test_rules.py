@@ -375,6 +375,12 @@ async def test_surplus_call_of_a_tool_that_needs_approval_does_not_wait_for_anyb
     served = play([[Call("a"), Call("b")], "Done."])
     answer = await served.send(await agent(served, *rules), "go")
     assert (stop(answer), [status for status, _ in results(answer)]) == ("end_turn", ["success", "error"])
+    served.model.play([[Call("a"), Call("b")], "Done."])
+    again = await agent(served, *rules)
+    body = {"input": "go", "streaming": True, "stream_tokens": True, "include_pings": False}
+    text = (await served.http.post(f"/v1/agents/{again}/messages", json=body)).text
+    assert "approval_request_message" not in text
+    assert "requires_approval" not in text
 
 
 # -- the older style ---------------------------------------------------------------------------------------------------

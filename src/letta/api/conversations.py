@@ -53,7 +53,7 @@ Conversations = Annotated[Page, Depends(paging(sorts=tuple(ConversationOrderBy))
 Messages = Annotated[Page, Depends(paging(limit=100))]
 
 
-class _Address(NamedTuple):
+class Address(NamedTuple):
     """A thread, and whose it is."""
 
     agent_id: str
@@ -94,7 +94,7 @@ async def list_conversations(
 
 @router.get("/{conversation_id}", response_model=Conversation)
 async def retrieve_conversation(parts: Parts, conversation_id: ThreadId, agent_id: Owner = None) -> Response:
-    at = await _address(parts, conversation_id, agent_id)
+    at = await address(parts, conversation_id, agent_id)
     return reply(await parts.database.read(_whole, at.conversation_id))
 
 
@@ -107,7 +107,7 @@ async def update_conversation(parts: Parts, conversation_id: ConversationId, bod
 @router.delete("/{conversation_id}", response_model=None)
 async def delete_conversation(parts: Parts, conversation_id: ConversationId) -> Response:
     """Stop what goes on in the conversation and remove it; forks of it keep what they share."""
-    at = await _address(parts, conversation_id, None)
+    at = await address(parts, conversation_id, None)
     if active := await parts.database.read(runs.open_ids, at.conversation_id, at.agent_id):
         await parts.runner.cancel(active)
     await parts.database.write(_remove, conversation_id)
@@ -123,7 +123,7 @@ async def fork_conversation(
     hidden: bool = False,
 ) -> Response:
     """Begin another conversation with what this one said so far, or up to and including a message."""
-    at = await _address(parts, conversation_id, agent_id)
+    at = await address(parts, conversation_id, agent_id)
     return reply(await parts.database.write(_fork, at.conversation_id, message_id, hidden))
 
 
@@ -132,14 +132,14 @@ async def recompile_conversation(
     parts: Parts, conversation_id: ThreadId, body: RecompileConversation | None = None, dry_run: bool = False
 ) -> Response:
     """The system prompt as the next request will carry it. It is always compiled anew, so there is nothing to store."""
-    at = await _address(parts, conversation_id, body.agent_id if body else None)
+    at = await address(parts, conversation_id, body.agent_id if body else None)
     return reply(await current_prompt(parts.database, at.agent_id, at.conversation_id))
 
 
 @router.post("/{conversation_id}/cancel", response_model=dict[str, Literal["cancelled", "failed"]])
 async def cancel_conversation(parts: Parts, conversation_id: ThreadId, agent_id: Owner = None) -> Response:
     """Cancel the conversation's active runs, and close calls that wait for an approval."""
-    at = await _address(parts, conversation_id, agent_id)
+    at = await address(parts, conversation_id, agent_id)
     active = await parts.database.read(runs.open_ids, at.conversation_id, at.agent_id)
     waited = await parts.database.write(close_pending, at.conversation_id)
     if not active and waited is None:
@@ -151,7 +151,7 @@ async def cancel_conversation(parts: Parts, conversation_id: ThreadId, agent_id:
 @router.post("/{conversation_id}/compact", response_model=CompactionResponse)
 async def compact_conversation(parts: Parts, conversation_id: ThreadId, body: Compact | None = None) -> Response:
     """Replace the older part of the conversation by a summary now. What it stands for stays stored and searchable."""
-    at = await _address(parts, conversation_id, body.agent_id if body else None)
+    at = await address(parts, conversation_id, body.agent_id if body else None)
     settings = body.compaction_settings if body else None
     return reply(await parts.runner.compact(at.agent_id, at.conversation_id, settings))
 
@@ -167,7 +167,7 @@ async def send_conversation_message(
     streaming = body.streaming is not False
     if not streaming:
         check_unstreamed(body)
-    at = await _address(parts, conversation_id, body.agent_id)
+    at = await address(parts, conversation_id, body.agent_id)
     return await send(
         parts, at.agent_id, at.conversation_id, body, marks, streaming=streaming, when_busy=BusyPolicy.REJECT
     )
@@ -184,7 +184,7 @@ async def list_conversation_messages(
     include_err: bool | None = None,
 ) -> Response:
     """What was said, newest first unless asked otherwise. `after` and `before` follow the order of the list."""
-    at = await _address(parts, conversation_id, agent_id)
+    at = await address(parts, conversation_id, agent_id)
     found = await parts.database.read(
         messages.conversation_page,
         at.conversation_id,
@@ -206,14 +206,14 @@ async def stream_conversation(
 ) -> Any:
     """What happens in the conversation, from the beginning of a run or after a frame: the newest active run, or the one
     that is named or began with an `otid`."""
-    at = await _address(parts, conversation_id, body.agent_id if body else None)
+    at = await address(parts, conversation_id, body.agent_id if body else None)
     return await follow_conversation(parts, at.agent_id, at.conversation_id, body or FollowStream())
 
 
 # -- what several routes need ------------------------------------------------------------------------------------------
 
 
-async def _address(parts: Server, conversation_id: str, agent_id: str | None) -> _Address:
+async def address(parts: Server, conversation_id: str, agent_id: str | None) -> Address:
     """Whose thread a path names.
 
     Raises:
@@ -223,15 +223,15 @@ async def _address(parts: Server, conversation_id: str, agent_id: str | None) ->
     if conversation_id == OWN_THREAD:
         if agent_id is None:
             raise InvalidValue("conversation_id: 'default' needs agent_id, to say whose thread it is")
-        return _Address(agent_id, agent_id)
+        return Address(agent_id, agent_id)
     if conversation_id.startswith(f"{Prefix.AGENT}-"):
         if agent_id not in (None, conversation_id):
             raise InvalidValue(f"agent_id: conversation_id names agent {conversation_id}, agent_id another one")
-        return _Address(conversation_id, conversation_id)
+        return Address(conversation_id, conversation_id)
     thread = await parts.database.read(conversations.thread, conversation_id)
     if agent_id not in (None, thread.agent_id):
         raise NotFound(f"conversation {conversation_id} not found for agent {agent_id}")
-    return _Address(thread.agent_id, conversation_id)
+    return Address(thread.agent_id, conversation_id)
 
 
 async def _columns(parts: Server, body: CreateConversation | UpdateConversation) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.datastructures import DefaultPlaceholder
 from fastapi.routing import APIRoute
 from fastapi.utils import create_model_field
 
@@ -18,7 +19,7 @@ class Route(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], *, response_model: Any = None, **options: Any) -> None:
         super().__init__(path, endpoint, response_model=None, **options)
-        self.response_model = response_model
+        self.response_model = None if isinstance(response_model, DefaultPlaceholder) else response_model
         # FastAPI sets it to None above, which would hide the property below.
         del self.response_field
 

@@ -1,7 +1,7 @@
 """Tools: `/v1/tools`."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends, Query
 from pydantic import Field
@@ -26,6 +26,7 @@ from letta.store.query import now
 from letta.store.tools import ToolFilter
 from letta.tools import builtin
 from letta.tools.custom import Execution, ToolEnvironment
+from letta.tools.writing import Order, write_tool
 
 router = routes.router(prefix="/v1/tools", tags=["tools"])
 
@@ -52,6 +53,26 @@ class ToolSource(Body):
 
     code: str
     source_type: str = "python"
+
+
+class ToolWish(Body):
+    """A tool for a model to write. `validation_errors` are what was wrong with an earlier attempt."""
+
+    never_null: ClassVar[frozenset[str]] = frozenset({"validation_errors"})
+
+    tool_name: str = Field(pattern=r"^[A-Za-z_]\w{0,47}$", description="What the function is to be called")
+    prompt: str = Field(min_length=1, description="What the tool is to do")
+    handle: str | None = Field(default=None, description="The model that writes it; the default one if left out")
+    starter_code: str | None = None
+    validation_errors: list[str] = Field(default_factory=list)
+
+
+class WrittenTool(Wire):
+    """A tool that a model wrote. It is stored nowhere: `tool.source_code` is what `POST /v1/tools` takes."""
+
+    tool: Tool
+    sample_args: JsonObject
+    response: str
 
 
 class ToolRunAnswer(ToolExecutionResult):
@@ -160,6 +181,15 @@ async def run_tool_from_source(parts: Parts, body: ToolRunFromSource) -> Any:
 async def generate_schema(parts: Parts, body: ToolSource) -> Any:
     """The JSON Schema a tool of this source would have."""
     return reply(await parts.custom.schema(Tool(id="", source_code=body.code, source_type=body.source_type)))
+
+
+@router.post("/generate-tool", response_model=WrittenTool)
+async def generate_tool(parts: Parts, body: ToolWish) -> Any:
+    """Let a model write a tool. It is neither stored nor called."""
+    resolved = parts.registry.resolve(body.handle or parts.registry.default_handle())
+    order = Order(body.tool_name, body.prompt, body.starter_code, body.validation_errors)
+    written = await write_tool(resolved, parts.custom, order)
+    return reply(WrittenTool(tool=written.tool, sample_args=written.sample_args, response=written.said))
 
 
 @router.post("/add-base-tools", response_model=list[Tool])

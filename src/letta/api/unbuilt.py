@@ -52,10 +52,6 @@ MISSING: dict[str, tuple[str, ...]] = {
         "POST /v1/sources/{source_id}/upload",
         "DELETE /v1/sources/{source_id}/{file_id}",
     ),
-    "showing a provider request without sending it": (
-        "POST /v1/agents/{agent_id}/messages/preview-raw-payload",
-        "POST /v1/conversations/{conversation_id}/messages/preview-raw-payload",
-    ),
     "asking an agent's model directly": ("POST /v1/agents/{agent_id}/generate",),
     "making agents from templates": (
         "GET POST /v1/templates",

@@ -56,7 +56,8 @@ class Transcript:
                 if frame.message_type == "approval_request_message" and frame.tool_call.tool_call_id not in self._held:
                     self._held.append(frame.tool_call.tool_call_id or "")
             case "tool_return_message":
-                self._returned(frame.tool_call_id, str(frame.tool_return), frame.status == "error")
+                for one in frame.tool_returns or ():
+                    self._returned(one.tool_call_id, _text(one.tool_return), one.status == "error")
             case "stop_reason" if frame.stop_reason in _ENDS:
                 self._line(Text(_ENDS[frame.stop_reason], style="yellow"))
             case _:
@@ -80,6 +81,7 @@ class Transcript:
 
     def _returned(self, call_id: str | None, result: str, failed: bool) -> None:
         name, arguments = self._calls.pop(call_id or "", ["tool", ""])
+        self._held = [held for held in self._held if held != call_id]
         line = Text(_call(name, arguments), style="cyan")
         line.append(f" → {_short(result)}", style="red" if failed else "dim")
         self._line(line)

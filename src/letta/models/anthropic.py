@@ -102,8 +102,15 @@ class Anthropic:
 
         return retrying(lambda: self._once(request, learned), tries=self._tries, sleep=self._sleep, adapt=adapt)
 
+    def payload(self, request: ModelRequest) -> bytes:
+        """The body of a request. Raises letta.errors.ModelBadRequest when the model cannot answer in that format."""
+        return self._built(request, set(self._learned.get(request.model, ()))).body
+
+    def _built(self, request: ModelRequest, learned: set[str]) -> wanted.Built:
+        return wanted.build(request, names.provider_of(request.handle) or self.provider, learned)
+
     async def _once(self, request: ModelRequest, learned: set[str]) -> AsyncGenerator[ModelEvent, None]:
-        built = wanted.build(request, names.provider_of(request.handle) or self.provider, learned)
+        built = self._built(request, learned)
         reader = EventReader(names.originals(tool.name for tool in request.tools))
         betas = {"anthropic-beta": ",".join(built.betas)} if built.betas else {}
         async with self._endpoint.post("/messages", built.body, betas) as reply:

@@ -94,6 +94,10 @@ class OpenAIChat:
 
         return retrying(lambda: self._once(request, sent), tries=self._tries, sleep=self._sleep, adapt=adapt)
 
+    def payload(self, request: ModelRequest) -> bytes:
+        """The body of a request."""
+        return self._body(request, set())
+
     async def _once(self, request: ModelRequest, sent: set[str]) -> AsyncGenerator[ModelEvent, None]:
         body = self._body(request, sent)
         reader = ChunkReader(names.originals(tool.name for tool in request.tools))

@@ -6,7 +6,7 @@ stream is the blocking call (`collect`). The contract knows nothing about agents
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from letta.schemas.messages import Message, Part
 
@@ -151,6 +151,15 @@ class Model(Protocol):
 
     async def aclose(self) -> None:
         """Close connections."""
+        ...
+
+
+@runtime_checkable
+class ShowsRequests(Protocol):
+    """A model that can tell beforehand what it would send."""
+
+    def payload(self, request: ModelRequest) -> bytes:
+        """The body of the request, a JSON object. Raises letta.errors.ModelError for one that cannot be made."""
         ...
 
 

@@ -31,7 +31,8 @@ from letta.store.run_events import Progress, State, Stored
 
 log = logging.getLogger(__name__)
 
-_CHUNK = 200
+_MESSAGES, _BATCHES, _EVENTS = 200, 32, 256
+"""How much a reader takes at once: rows from the store, and events of one part. It holds no more than that."""
 _LOOK_HEARD, _LOOK_UNHEARD = 5.0, 0.25
 """Seconds between looks at runs that are followed: a safety net where notices arrive, else how news get here."""
 _PATIENCE = 60.0
@@ -213,7 +214,9 @@ class Following:
                 continue
             try:
                 found = await self._database.read(run_events.progress, run_ids)
-            except StoreUnavailable:
+            except Exception:
+                # Whatever it was, readers that nobody wakes would wait for ever.
+                log.exception("runs that are followed are looked at later")
                 continue
             for run_id in run_ids:
                 if (seen := found.get(run_id)) is None or seen != self._progress.get(run_id):
@@ -237,12 +240,12 @@ def _look(connection: Connection, place: _Place, before: int | None = None) -> _
     # The row first: what was stored before the row said so is then seen, too.
     state = run_events.state(connection, place.run_id)
     if not place.tokens:
-        found = messages.of_run(connection, place.run_id, place.position, _CHUNK)
-        return _Look(state, [], found, len(found) < _CHUNK)
-    batches = run_events.after(connection, place.run_id, place.attempt, place.seq, _CHUNK, before)
+        found = messages.of_run(connection, place.run_id, place.position, _MESSAGES)
+        return _Look(state, [], found, len(found) < _MESSAGES)
+    batches = run_events.after(connection, place.run_id, place.attempt, place.seq, _BATCHES, before)
     named = [message_id for batch in batches for message_id in recording.message_ids(batch.data)]
     found = list(messages.named(connection, named).values()) if named else []
-    return _Look(state, batches, found, len(batches) < _CHUNK)
+    return _Look(state, batches, found, len(batches) < _BATCHES)
 
 
 def _told(look: _Look, place: _Place, attempt: int) -> list[Part]:
@@ -261,8 +264,7 @@ def _told(look: _Look, place: _Place, attempt: int) -> list[Part]:
         place.seq += len(events)
         if batch.attempt < latest:
             events = _kept(place, events)
-        if events:
-            parts.append(Part(batch.attempt, events))
+        parts += [Part(batch.attempt, events[n : n + _EVENTS]) for n in range(0, len(events), _EVENTS)]
     return parts
 
 

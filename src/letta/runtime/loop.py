@@ -20,11 +20,12 @@ from letta.errors import (
     ModelError,
     PendingApproval,
     PromptOverflow,
+    StoreUnavailable,
 )
 from letta.memory.compaction import TRIGGER_SHARE, squeeze
 from letta.memory.tokens import Ledger, estimate
 from letta.memory.window import Window, Windows
-from letta.models.protocol import Answer
+from letta.models.protocol import Answer, ToolCallDelta
 from letta.models.registry import Registry
 from letta.runtime import approvals, commit, transcript
 from letta.runtime.commit import Commit, Results, Scene, Step
@@ -136,7 +137,7 @@ class _Turn:
                 async with aclosing(self._step(ids, timing)) as step:
                     async for event in step:
                         yield event
-        except commit.LostRun:
+        except (commit.LostRun, StoreUnavailable):
             raise
         except LettaError as error:
             yield await self._fail(ids, error)
@@ -278,6 +279,7 @@ class _Turn:
     async def _ask(self, call: Call, ids: StepIds, timing: Timing) -> AsyncGenerator[Delta | Answer]:
         """The model's answer, piece by piece, then whole. Raises letta.errors.ModelError."""
         held = frozenset(name for name in call.toolbox.names if call.toolbox.holds(name, self.rules))
+        one_by_one, calls = not self.rules.only_approvals, set[int]()
         async with aclosing(call.resolved.model.stream(call.request)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Answer):
@@ -287,6 +289,10 @@ class _Turn:
                     continue
                 if self.first_token_ns is None:
                     self.first_token_ns = perf_counter_ns() - self.started_ns
+                if isinstance(piece, ToolCallDelta):
+                    calls.add(piece.index)
+                    if one_by_one and len(calls) > 1:
+                        held = frozenset()  # what is not made does not wait
                 if self.record is not None:
                     delta = Delta(ids.message, ids.step, timing.step_started_at, call.style.name, piece, held)
                     self.record.note(delta)

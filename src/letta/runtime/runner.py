@@ -17,7 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from letta import log as logs
-from letta.errors import Busy, Conflict, DeadlineExceeded, LettaError, NotFound, StoreUnavailable
+from letta.errors import Busy, Conflict, DeadlineExceeded, InterruptedTooOften, LettaError, NotFound, StoreUnavailable
 from letta.runtime import approvals, commit, loop
 from letta.runtime.arrival import take_turn
 from letta.runtime.commit import LostRun
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 _HEARTBEAT = 2.5
 _RETRY_CLAIM = 0.25
+_MOST_ATTEMPTS = 20
+"""How often a run is taken up: one that kills its server, or cannot be stored, must not do so for ever."""
 _LOOK = 1.0
 _FOLLOWED = 30.0
 _SHARE, _SHARE_UNHEARD = 0.05, 0.25
@@ -398,6 +400,11 @@ class Runner:
                 log.exception("what follows a run failed")
 
     async def _work(self, running: Running, versions: Versions) -> None:
+        if running.work.attempt > _MOST_ATTEMPTS:
+            raise InterruptedTooOften(
+                f"run {running.work.id} was interrupted {_MOST_ATTEMPTS} times: it may be what ends the server, or "
+                "something of it cannot be stored; the server's log says more"
+            )
         waited = (now() - running.work.created_at).total_seconds()
         self._means.observer.run_began(running.work, waited)
         if running.work.request.get("stream_tokens"):
@@ -480,8 +487,12 @@ class Runner:
             if not stored and running.expired and failure is not None:
                 error = {"type": failure.type, "message": failure.message, "detail": failure.detail}
                 stored = await database.write(runs.end_waiting, running.work.id, stop, stop.run_status, error)
-            # One that is not ours any more goes on elsewhere, unless it was ended by whoever took it from us.
-            stored = stored or await database.read(runs.has_ended, running.work.id)
+                if not stored:
+                    # It came to its own end at the last moment, and that is what its readers are to see.
+                    running.events.publish(INTERRUPTED)
+                    return
+            # One that is not ours any more goes on elsewhere, or has an end that its readers find in its row.
+            stored = stored or await database.read(runs.ended_so, running.work.id, stop)
         except LettaError:
             log.exception("the end of run %s could not be stored", running.work.id)
         running.events.publish(Finished(stop, RunUsage(), failure, stored))
@@ -511,7 +522,7 @@ class Runner:
         while True:
             await asyncio.sleep(_HEARTBEAT)
             try:
-                await self._means.database.write(runs.renew, self._owner)
+                await self._means.database.write(runs.renew, self._owner, tuple(self._running))
                 for run_id in await self._means.database.read(runs.to_cancel, self._owner):
                     if (running := self._running.get(run_id)) and running.task:
                         running.cancelled = True
@@ -520,6 +531,9 @@ class Runner:
                     await self._take_up()
             except StoreUnavailable:
                 log.warning("the database does not answer; leases are not renewed")
+            except Exception:
+                # Without this task no lease is renewed: nothing that goes wrong once may end it.
+                log.exception("upkeep of runs failed; it goes on")
 
     def look(self) -> None:
         """Say, to every process, that there may be runs that belong to nobody."""
@@ -543,6 +557,10 @@ class Runner:
                 pause = _RETRY_CLAIM if unheard else _HEARTBEAT if self._alone else _LOOK
             except StoreUnavailable:
                 pause = _HEARTBEAT
+            except Exception:
+                # Without this task nobody takes what schedules, batches and other servers accept.
+                log.exception("runs could not be taken; it is tried again")
+                pause = _HEARTBEAT
 
     async def _any(self, free: int) -> bool:
         return free > 0 and await self._means.database.read(runs.any_unowned)
@@ -561,6 +579,6 @@ def _too_late(work: Work) -> Failure:
 
 
 def _failure(error: Exception) -> Failure:
-    if isinstance(error, NotFound):
+    if isinstance(error, NotFound | InterruptedTooOften):
         return failure_of(error)
     return Failure("internal_error", "An unknown error occurred", 500)

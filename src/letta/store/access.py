@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from letta.errors import StoreUnavailable
 from letta.store.notices import Notices
@@ -64,7 +65,17 @@ class Database:
         raise NotImplementedError
 
 
+_DISK_FULL = "53100"
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether the database failed, and not what was asked of it."""
+    return isinstance(error, OperationalError | InterfaceError)
+
+
 def unavailable(error: BaseException) -> StoreUnavailable:
     """A failure of the database as the error to answer with; what it was is logged."""
     log.error("database error: %s", error)
+    if "disk is full" in str(error) or getattr(getattr(error, "orig", None), "sqlstate", None) == _DISK_FULL:
+        return StoreUnavailable("The disk that holds the database is full. Free some space, then repeat the request.")
     return StoreUnavailable("The database does not answer; see the server's log. The request can be repeated.")

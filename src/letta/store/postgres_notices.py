@@ -36,9 +36,12 @@ _send = text("SELECT pg_notify(:channel, :payload)")
 
 
 class PostgresNotices(Notices):
-    """Notices of all processes on one database. `listening` makes the connection that listens; `database` sends."""
+    """Notices of all processes on one database. `listening` makes the connection that listens; `database` sends.
 
-    def __init__(self, database: Database, listening: AsyncEngine) -> None:
+    Without `listening` nothing is heard, and everybody polls: behind a pooler with no way past it.
+    """
+
+    def __init__(self, database: Database, listening: AsyncEngine | None) -> None:
         super().__init__()
         self._database = database
         self._engine = listening
@@ -72,12 +75,14 @@ class PostgresNotices(Notices):
 
     async def open(self) -> None:
         """Connect and begin to send. A database that cannot be listened to leaves `reach` False."""
-        connected = asyncio.Event()
         self._tasks = [
-            asyncio.create_task(self._listen_always(connected), name="notices in"),
             asyncio.create_task(self._send_always(), name="notices out"),
             asyncio.create_task(self._want_again(), name="notices wanted"),
         ]
+        if self._engine is None:
+            return
+        connected = asyncio.Event()
+        self._tasks.append(asyncio.create_task(self._listen_always(self._engine, connected), name="notices in"))
         with suppress(TimeoutError):
             async with asyncio.timeout(_PROBE_PATIENCE):
                 await connected.wait()
@@ -86,7 +91,8 @@ class PostgresNotices(Notices):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._engine.dispose()
+        if self._engine is not None:
+            await self._engine.dispose()
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
@@ -120,11 +126,11 @@ class PostgresNotices(Notices):
 
     # -- hearing ------------------------------------------------------------------------------------------------------
 
-    async def _listen_always(self, connected: asyncio.Event) -> None:
+    async def _listen_always(self, engine: AsyncEngine, connected: asyncio.Event) -> None:
         while True:
             pause = _RECONNECT
             try:
-                await self._listen(connected)
+                await self._listen(engine, connected)
             except TimeoutError:
                 pause = _PROBE_EVERY
                 if not connected.is_set():
@@ -138,10 +144,10 @@ class PostgresNotices(Notices):
             connected.set()
             await asyncio.sleep(pause)
 
-    async def _listen(self, connected: asyncio.Event) -> None:
+    async def _listen(self, engine: AsyncEngine, connected: asyncio.Event) -> None:
         """Hear notices until the connection is lost. Raises when it cannot be made, or hears nothing."""
         self._lost.clear()
-        async with self._engine.connect() as connection:
+        async with engine.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             driver.add_termination_listener(lambda _driver: self._lost.set())
             await driver.add_listener(CHANNEL, self._heard)

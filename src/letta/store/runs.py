@@ -32,6 +32,7 @@ from letta.store.tables import agents, conversations, runs, steps
 
 LEASE = timedelta(seconds=12)
 OPEN = ("created", "running")
+_MOST_IDS = 1000
 
 _versions = (
     select(
@@ -269,10 +270,17 @@ def abandoned(connection: Connection) -> list[Work]:
     return [_work(row) for row in connection.execute(query)]
 
 
-def renew(connection: Connection, owner: str) -> int:
-    """Prolong the leases of everything `owner` works on. Returns how many there are."""
-    mine = update(runs).where(runs.c.owner == owner, runs.c.status.in_(OPEN))
-    return connection.execute(mine.values(lease_until=now() + LEASE)).rowcount
+def renew(connection: Connection, owner: str, run_ids: Sequence[str]) -> int:
+    """Prolong the leases of the runs that `owner` takes care of. Returns how many are still its own.
+
+    Those it has lost sight of, because the database did not answer, are left to be taken up.
+    """
+    renewed = 0
+    for first in range(0, len(run_ids), _MOST_IDS):
+        some = runs.c.id.in_(run_ids[first : first + _MOST_IDS])
+        mine = update(runs).where(some, runs.c.owner == owner, runs.c.status.in_(OPEN))
+        renewed += connection.execute(mine.values(lease_until=now() + LEASE)).rowcount
+    return renewed
 
 
 def release(connection: Connection, owner: str) -> None:
@@ -345,9 +353,10 @@ def get(connection: Connection, run_id: str) -> Run:
     return _run(row)
 
 
-def has_ended(connection: Connection, run_id: str) -> bool:
-    """Whether a run has ended; one that was deleted has."""
-    return connection.execute(select(runs.c.id).where(runs.c.id == run_id, runs.c.status.in_(OPEN))).first() is None
+def ended_so(connection: Connection, run_id: str, stop_reason: str) -> bool:
+    """Whether a run ended for this reason, or was deleted."""
+    row = connection.execute(select(runs.c.status, runs.c.stop_reason).where(runs.c.id == run_id)).first()
+    return row is None or (row.status not in OPEN and row.stop_reason == stop_reason)
 
 
 def open_ids(connection: Connection, conversation_id: str | None, agent_id: str) -> list[str]:

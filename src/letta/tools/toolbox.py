@@ -17,6 +17,7 @@ from letta.models.protocol import ToolSchema
 from letta.schemas.messages import TextPart, ToolCallPart, ToolReturnPart
 from letta.schemas.sends import ClientTool
 from letta.schemas.tools import Tool
+from letta.store.access import is_failure
 from letta.tools import builtin
 from letta.tools.context import Errand, ErrandRunner, ToolContext, ToolResult
 from letta.tools.mcp import listing
@@ -140,6 +141,8 @@ class Toolbox:
             savepoint.rollback()
             return self._answer(part, ToolResult(f"Error: {error.message}", ok=False))
         except Exception as error:
+            if is_failure(error):
+                raise
             # The model gets to know that it failed; the details are for the operator.
             savepoint.rollback()
             log.exception("tool %s failed", part.name)

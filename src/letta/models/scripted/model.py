@@ -86,6 +86,10 @@ class ScriptedModel:
                     break
         yield writer.answer()
 
+    def payload(self, request: ModelRequest) -> bytes:
+        """The request in readable JSON."""
+        return _body(request)
+
     async def list_models(self) -> list[ModelCard]:
         """The one model there is."""
         return [ModelCard("scripted", context_window=128_000, display_name="Scripted (rule-based, built in)")]
