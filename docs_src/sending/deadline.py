@@ -14,4 +14,5 @@ except APIStatusError as error:
     print(error.status_code, body["detail"].removeprefix("run ").partition(" ")[2])
 
 [run] = client.runs.list(agent_id=agent.id).items
-print(run.status, (run.metadata or {})["error"]["type"])
+why: Any = run.metadata
+print(run.status, why["error"]["type"])

@@ -192,7 +192,7 @@ async def open_server(
         if not notices.alone:
             reloading = keep_current(database, vault, registry, notices)
             upkeep = (asyncio.create_task(reloading, name="providers"),)
-        scheduled = Schedules(database, runner.look)
+        scheduled = Schedules(database, runner.look, alone=notices.alone)
         scheduled.start()
         numbers.start()
         callbacks = _callbacks(settings, database)

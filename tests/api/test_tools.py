@@ -67,6 +67,7 @@ async def test_a_search_answers_tools_with_scores_and_ranks(served: Served) -> N
 async def test_what_a_person_may_set_on_a_built_in_tool_is_kept(served: Served) -> None:
     tool = await named(served, "send_message")
     changes = {"description": "Talk", "return_char_limit": 99, "tags": ["mine"], "default_requires_approval": True}
+    changes["idempotent"] = True
     answer = await served.http.patch(f"/v1/tools/{tool['id']}", json={**changes, "metadata_": {"a": 1}})
     assert answer.json() == {**tool, **changes, "metadata_": {"a": 1}}
     cleared = await served.http.patch(f"/v1/tools/{tool['id']}", json={"tags": None, "metadata_": None})

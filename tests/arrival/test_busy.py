@@ -229,6 +229,28 @@ async def test_steering_message_that_comes_too_late_gets_a_turn_of_its_own(make_
     assert "answered_by" not in runs[1]["metadata"]
 
 
+async def test_steering_message_that_was_heard_is_answered_after_a_restart(make_server: Serve) -> None:
+    first, second = Gate(INSERT), Gate()
+    async with make_server(first, second, shutdown_grace=0.01) as served:
+        agent = await served.agent(memory_blocks=HUMAN)
+        url = f"/v1/agents/{agent['id']}/messages/async"
+        await served.http.post(url, json=said("one"))
+        await first.reached.wait()
+        steering = said("wait", otid="o-2", busy_policy="steer")
+        run = (await served.http.post(url, json=steering)).json()
+        first.open.set()
+        await second.reached.wait()
+    async with make_server("as you wish") as served:
+        after = await ended(served, run["id"])
+        again = (await post(served, agent["id"], "wait", otid="o-2")).json()
+        listed = await talk(served, agent["id"])
+        heard = asked(served)
+    assert after["status"] == "completed"
+    assert heard == ["one", "wait"]
+    assert [m["content"] for m in again["messages"]] == ["as you wish"]
+    assert [kind for kind, _ in listed] == ["user", "tool_call", "tool_return", "user", "assistant"]
+
+
 async def test_stream_of_a_steering_message_ends_with_the_run_it_steered(tmp_path: Path) -> None:
     gate = Gate(INSERT)
     async with serve(tmp_path, [gate, "as you wish"]) as served:

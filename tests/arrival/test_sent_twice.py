@@ -73,10 +73,31 @@ async def test_retry_of_an_sdk_waits_for_the_run_that_is_going_on(tmp_path: Path
         second = asyncio.create_task(post(served, agent["id"], "hi", headers=AGAIN))
         gate.open.set()
         answers = [(await first).json(), (await second).json()]
-        late = (await post(served, agent["id"], "hi", headers=AGAIN | {"x-stainless-retry-count": "2"})).json()
         runs = await runs_of(served, agent["id"])
-    assert answers[0] == answers[1] == late
+    assert answers[0] == answers[1]
     assert len(runs) == 1
+
+
+async def test_retry_of_an_sdk_finds_the_run_whose_answer_nobody_took(make_server: Serve) -> None:
+    gate = Gate("one")
+    async with make_server(gate, "two") as served:
+        agent = await served.agent()
+        first = asyncio.create_task(post(served, agent["id"], "hi", headers={"x-stainless-retry-count": "0"}))
+        await gate.reached.wait()
+        first.cancel()
+        gate.open.set()
+        [run] = await runs_of(served, agent["id"])
+        await ended(served, run["id"])
+        second = (await post(served, agent["id"], "hi", headers=AGAIN)).json()
+    assert second["messages"][0]["content"] == "one"
+
+
+async def test_same_words_said_anew_are_no_retry_of_what_was_answered(tmp_path: Path) -> None:
+    async with serve(tmp_path, ["one", "two"]) as served:
+        agent = await served.agent()
+        first = (await post(served, agent["id"], "yes", headers={"x-stainless-retry-count": "0"})).json()
+        second = (await post(served, agent["id"], "yes", headers=AGAIN)).json()
+    assert [first["messages"][0]["content"], second["messages"][0]["content"]] == ["one", "two"]
 
 
 async def test_first_try_that_never_arrived_leaves_the_retry_to_run(served: Served) -> None:

@@ -81,3 +81,42 @@ def test_typescript_sdk_gets_the_rest_of_a_stream_it_left(node: str, server: Ser
         "error": ["APIError", True],
         "missing": True,
     }
+
+
+BROWSER = """
+const base = process.argv[1];
+const EventSource = class extends globalThis.EventSource {
+  constructor(path) { super(base + path); made.push(this); }
+};
+const made = [], seen = [];
+%s
+const source = (follow(process.argv[2], (frame) => seen.push(frame.message_type)), made[0]);
+const wait = setInterval(() => {
+  if (source.readyState !== 2) return;
+  clearInterval(wait);
+  process.stdout.write(JSON.stringify(seen));
+}, 10);
+"""
+"""A page as far as the sample needs one. The state 2 is `closed`."""
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_event_source_shows_a_run_once_and_comes_to_rest(
+    node: str, client: Letta, server: ServerProcess, closes: bool
+) -> None:
+    agent = client.agents.create(model="openai/gpt-4o-mini")
+    run = client.agents.messages.create_async(agent.id, input="echo one two three")
+    sample = (SDK.parents[1] / "docs_src/streaming/browser.js").read_text(encoding="utf-8")
+    if not closes:
+        # It comes back after the end then, and is told that there is no more.
+        sample = sample.replace("source.close()", "undefined")
+    done = subprocess.run(
+        [node, "--experimental-eventsource", "--no-warnings", "-e", BROWSER % sample, server.url, run.id],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == ["ping", "assistant_message", "stop_reason", "usage_statistics"]
+    client.agents.delete(agent.id)

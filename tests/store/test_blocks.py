@@ -11,7 +11,7 @@ from letta.schemas.blocks import Block
 from letta.schemas.identities import CreateIdentity
 from letta.store import agents, blocks, identities
 from letta.store.access import Database
-from letta.store.blocks import BlockFilter
+from letta.store.block_filter import BlockFilter
 
 
 def named(connection: Connection, wanted: BlockFilter) -> list[str | None]:

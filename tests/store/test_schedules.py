@@ -1,12 +1,16 @@
 """Times of schedules, with a clock that a test moves: each counts once, whatever the clock and the processes do."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select, update
+from tests.runtime.test_runner import until
+from tests.serving import serve
 from tests.store.seeds import a_run, an_agent
 
 from letta.errors import InvalidValue, NotFound
@@ -46,7 +50,7 @@ def hourly(**fields: Any) -> CreateSchedule:
 
 
 def keeper(database: Database, clock: Callable[[], datetime]) -> Schedules:
-    return Schedules(database, lambda: None, clock)
+    return Schedules(database, lambda: None, clock=clock)
 
 
 def started(connection: Connection, agent_id: str) -> list[tuple[str, str | None, str]]:
@@ -251,3 +255,24 @@ async def test_only_the_newest_times_are_remembered(database: Database, monkeypa
         await times.act()
         await database.write(end_all)
     assert await history(database, agent_id, made.id) == [(f"02 {hour}:00", "started", 0) for hour in (17, 16, 15)]
+
+
+async def test_two_servers_carry_out_each_time_once(tmp_path: Path, postgres_url: str) -> None:
+    shared: dict[str, Any] = {"database_url": postgres_url, "encryption_key": "one for all"}
+    async with serve(tmp_path / "a", **shared) as here, serve(tmp_path / "b", **shared) as there:
+        made = [await here.agent(name=f"agent {number}") for number in range(10)]
+        at = time.time() * 1000 + 200
+        for agent in made:
+            body = {"messages": [{"role": "user", "content": "hello"}], "schedule": {"scheduled_at": at}}
+            answer = await here.http.post(f"/v1/agents/{agent['id']}/schedule", json=body)
+            assert answer.status_code == 201
+        wanted: dict[str, Any] = {"agent_ids": [agent["id"] for agent in made], "limit": 1000}
+
+        async def all_ended() -> bool:
+            found = (await there.http.get("/v1/runs", params=wanted)).json()
+            return len(found) >= len(made) and all(run["completed_at"] for run in found)
+
+        await until(all_ended)
+        runs_there = (await there.http.get("/v1/runs", params=wanted)).json()
+    assert sorted(run["agent_id"] for run in runs_there) == sorted(agent["id"] for agent in made)
+    assert {run["status"] for run in runs_there} == {"completed"}

@@ -14,12 +14,20 @@ import pytest
 from tests.tools.sandboxes import KINDS, call, tools_in
 
 import letta
+from letta.tools.custom import CustomTools
 from letta.tools.sandbox import choice, isolation
 from letta.tools.sandbox.choice import choose
+from letta.tools.sandbox.host import Sandbox
 from letta.tools.sandbox.isolation import Limits, World
 from letta.tools.sandbox.process import Zygote
 
 FINE = "def f(): return 'fine'"
+
+
+def zygotes(tools: CustomTools) -> list[Zygote]:
+    """The processes that wait for calls."""
+    assert isinstance(tools._sandbox, Sandbox)
+    return list(tools._sandbox._zygotes.values())
 
 
 async def begun(zygote: Zygote) -> None:
@@ -33,7 +41,7 @@ async def test_a_sandbox_that_was_killed_is_started_anew(kind: str, tmp_path: Pa
     async with tools_in(tmp_path, kind) as tools:
         assert (await call(tools, FINE)).text == "fine"
         waiting = asyncio.create_task(call(tools, "import time\ndef f(): time.sleep(60)"))
-        [zygote] = tools._sandbox._zygotes.values() if tools._sandbox else []
+        [zygote] = zygotes(tools)
         await begun(zygote)
         zygote._process.kill()
         done = await waiting
@@ -45,7 +53,7 @@ async def test_a_sandbox_that_was_killed_is_started_anew(kind: str, tmp_path: Pa
 async def test_a_cancelled_call_ends_the_tool(kind: str, tmp_path: Path) -> None:
     async with tools_in(tmp_path, kind) as tools:
         await call(tools, FINE)
-        [zygote] = tools._sandbox._zygotes.values() if tools._sandbox else []
+        [zygote] = zygotes(tools)
         waiting = asyncio.create_task(call(tools, "import time\ndef f(): time.sleep(60)"))
         await begun(zygote)
         waiting.cancel()
@@ -131,6 +139,7 @@ import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from letta.tools.sandbox.host import Job, Sandbox
+from letta.tools.sandbox.host import Sandbox
 from letta.tools.sandbox.isolation import Limits, World
 
 SOURCE = '''

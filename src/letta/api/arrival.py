@@ -35,13 +35,14 @@ _SHOWN = {
 class Marks:
     """What the headers of a request say: its key, how often it was tried before, and for how long each time.
 
-    Without `counted` nobody counts.
+    Without `counted` nobody counts. `request` is the request itself.
     """
 
     key: str | None = None
     counted: bool = False
     retries: int = 0
     patience: float = _PATIENCE
+    request: Request | None = None
 
 
 async def _marks(
@@ -55,7 +56,7 @@ async def _marks(
         raise InvalidValue(f"{KEY_HEADER}: between 1 and {_LONGEST_KEY} characters")
     count = _number(request.headers, "x-stainless-retry-count")
     patience = _number(request.headers, "x-stainless-read-timeout") or _number(request.headers, "x-stainless-timeout")
-    return Marks(key.strip() if key else None, count is not None, int(count or 0), patience or _PATIENCE)
+    return Marks(key.strip() if key else None, count is not None, int(count or 0), patience or _PATIENCE, request)
 
 
 Marked = Annotated[Marks, Depends(_marks)]

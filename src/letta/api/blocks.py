@@ -13,7 +13,7 @@ from letta.schemas.blocks import Block, BlockDiff, BlockRevert, BlockVersion, Cr
 from letta.schemas.common import INT32_MAX
 from letta.store import agents, block_history, blocks, identities
 from letta.store.agents import AgentFilter
-from letta.store.blocks import BlockFilter
+from letta.store.block_filter import BlockFilter
 
 router = routes.router(prefix="/v1/blocks", tags=["blocks"])
 

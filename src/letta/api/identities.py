@@ -22,7 +22,7 @@ from letta.schemas.identities import (
 )
 from letta.store import agents, blocks, identities
 from letta.store.agents import AgentFilter
-from letta.store.blocks import BlockFilter
+from letta.store.block_filter import BlockFilter
 from letta.store.identities import IdentityFilter
 
 router = routes.router(prefix="/v1/identities", tags=["identities"])

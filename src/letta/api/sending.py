@@ -40,7 +40,10 @@ async def send(
     background = bool(body.background)
     running = await start(parts, agent_id, conversation_id, body, marks, background=background, when_busy=when_busy)
     if not streaming:
-        return reply(await sse.collect(parts.following, running, wire_options(body)))
+        answer = await sse.collect(parts.following, running, wire_options(body))
+        await _note_answered(parts, running, marks)
+        return reply(answer)
+    await _note_answered(parts, running, marks)
     options, run_id = stream_options(parts, body), running.work.id
     # Streams of background runs carry numbers, for their readers to come back with.
     encoder = sse.RunFrames(run_id, options, after=0 if body.background else None)
@@ -88,10 +91,19 @@ async def start_in_background(
     before = now()
     running = await start(parts, agent_id, conversation_id, body, marks, background=True)
     run = await parts.database.read(runs.get, running.work.id)
+    await _note_answered(parts, running, marks)
     if running.work.created_at < before:
         return run
     begun = {"status": RunStatus.CREATED, "stop_reason": None, "completed_at": None, "updated_at": run.created_at}
     return run.model_copy(update=begun | {"ttft_ns": None, "total_duration_ns": None})
+
+
+async def _note_answered(parts: Server, running: Running, marks: Marks) -> None:
+    """Remember whose caller was there to take the answer: an SDK tries again only without one."""
+    if marks.request is None or not marks.counted or marks.key is not None:
+        return
+    if not await marks.request.is_disconnected():
+        parts.runner.note_answered(running.work.id)
 
 
 async def _check_callback(parts: Server, url: str, *, background: bool) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from letta import log as logs
@@ -41,8 +42,17 @@ def work(port: int | None, **options: object) -> None:
         refuse_strangers(settings)
     logs.configure(settings.log_level, settings.log_format)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    app = create_app(settings, os.environ)
+    config = uvicorn.Config(
+        only_probes(behind_gateway(app, settings, listening=True)),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
     try:
-        asyncio.run(_work(settings, probed=port is not None))
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(_work(app, settings, _Probes(config) if port is not None else None))
     except LettaError as error:
         terminal.fail(error.message)
 
@@ -60,32 +70,22 @@ def _refuse_sqlite(settings: Settings) -> None:
         )
 
 
-async def _work(settings: Settings, *, probed: bool) -> None:
-    app = create_app(settings, os.environ)
-    console = terminal.stdout()
-    stop = asyncio.Event()
-    sockets = listen(settings.host, settings.port) if probed else []
-    config = uvicorn.Config(
-        only_probes(behind_gateway(app, settings, listening=True)),
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-    )
-    probes = _Probes(config)
+async def _work(app: FastAPI, settings: Settings, probes: "_Probes | None") -> None:
+    console, stop = terminal.stdout(), asyncio.Event()
+    sockets = listen(settings.host, settings.port) if probes else []
     with _told_to_stop(stop):
         async with app.router.lifespan_context(app):
             server: Server = app.state.server
-            answering = asyncio.create_task(probes.serve(sockets)) if probed else None
+            answering = asyncio.create_task(probes.serve(sockets)) if probes else None
             console.print(f"[bold]open-letta {__version__}[/] worker")
-            if probed:
+            if probes:
                 console.print(f"  Probes at {reachable_url(settings.host, sockets[0].getsockname()[1])}")
             where = shown_url(settings.resolved_database_url)
             console.print(f"{READY} {where}, {settings.queue_slots} at once", markup=False)
             await stop.wait()
             console.print("Stopping: running steps may finish, a second signal stops at once.")
             await server.runner.close()
-            if answering is not None:
+            if probes and answering:
                 probes.should_exit = True
                 await answering
     console.print("Stopped.")

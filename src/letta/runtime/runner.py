@@ -40,9 +40,10 @@ log = logging.getLogger(__name__)
 
 _HEARTBEAT = 2.5
 _RETRY_CLAIM = 0.25
+_ANSWERED = 10_000
 _MOST_ATTEMPTS = 20
 """How often a run is taken up: one that kills its server, or cannot be stored, must not do so for ever."""
-_LOOK = 1.0
+_LOOK, _IDLE = 1.0, 60.0
 _FOLLOWED = 30.0
 _SHARE, _SHARE_UNHEARD = 0.05, 0.25
 # What notices are about: a run's progress, its cancelling, the end of a run of a conversation, of this process.
@@ -120,6 +121,7 @@ class Runner:
         self._owner = str(uuid4())
         self._running: dict[str, Running] = {}
         self._lanes: dict[str, deque[asyncio.Future[None]]] = {}
+        self._answered: dict[str, None] = {}
         self._stopping = False
         self.after_run: list[AfterRun] = []
         self._afterwards: set[asyncio.Task[None]] = set()
@@ -224,6 +226,12 @@ class Runner:
         """Whether nothing new is accepted any more."""
         return self._stopping
 
+    def note_answered(self, run_id: str) -> None:
+        """The caller has the answer of a run: a request that merely looks like a retry of it is none."""
+        self._answered[run_id] = None
+        if len(self._answered) > _ANSWERED:
+            del self._answered[next(iter(self._answered))]
+
     def get(self, run_id: str) -> Running | None:
         """The run, if this process works on it or has just finished it."""
         return self._running.get(run_id)
@@ -305,6 +313,10 @@ class Runner:
                 log.debug("conversation %s is busy in another process", work.conversation_id)
                 first = False
             except SentBefore as before:
+                if arrival.key is None and before.run_id in self._answered:
+                    # Whoever has the answer does not try again: this is the same words, said anew.
+                    arrival = replace(arrival, again_since=None)
+                    continue
                 if before.run_id is not None:
                     raise
                 # None when it was so long ago that its key counts no more.
@@ -541,20 +553,17 @@ class Runner:
 
     async def _look_for_runs(self) -> None:
         """Take runs that belong to nobody, as many as there are places for, again and again."""
-        database = self._means.database
         pause = 0.0
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._look.wait(), pause)
             self._look.clear()
             try:
-                free = self._slots - len(self._taken)
-                for work in await database.write(runs.take, self._owner, free) if await self._any(free) else ():
-                    self._taken.add(work.id)
-                    self._begin(work, self._join(work.conversation_id), None)
                 # Those that are left wait for a place or for their conversation, and nobody says when it is free.
-                unheard = not self._notices.reach or await self._any(1)
-                pause = _RETRY_CLAIM if unheard else _HEARTBEAT if self._alone else _LOOK
+                if await self._take_some() or not self._notices.reach:
+                    pause = _RETRY_CLAIM
+                else:
+                    pause = _IDLE if self._alone else _LOOK
             except StoreUnavailable:
                 pause = _HEARTBEAT
             except Exception:
@@ -562,8 +571,17 @@ class Runner:
                 log.exception("runs could not be taken; it is tried again")
                 pause = _HEARTBEAT
 
-    async def _any(self, free: int) -> bool:
-        return free > 0 and await self._means.database.read(runs.any_unowned)
+    async def _take_some(self) -> bool:
+        """Take what there are places for. Whether some are left."""
+        database, free = self._means.database, self._slots - len(self._taken)
+        if free <= 0:
+            return True
+        if not await database.read(runs.any_unowned):
+            return False
+        for work in await database.write(runs.take, self._owner, free):
+            self._taken.add(work.id)
+            self._begin(work, self._join(work.conversation_id), None)
+        return await database.read(runs.any_unowned)
 
     async def _take_up(self) -> None:
         """Queue every run that nobody works on."""

@@ -40,10 +40,17 @@ Clock = Callable[[], datetime]
 
 
 class Schedules:
-    """The schedules of a database. `started` is called when runs were added; `clock` tells the time (tests)."""
+    """The schedules of a database. `started` is called when runs were added.
 
-    def __init__(self, database: Database, started: Callable[[], None], clock: Clock = now) -> None:
+    `alone` says that no other process can use the database. `clock` tells the time (tests have their own).
+    """
+
+    def __init__(
+        self, database: Database, started: Callable[[], None], *, alone: bool = False, clock: Clock = now
+    ) -> None:
         self._database, self._started, self._clock = database, started, clock
+        # Who is alone makes all schedules, so there is nothing to look for while there are none.
+        self._idle = _ROUTINE if alone else _LONGEST_PAUSE
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._failed: dict[str, float] = {}
@@ -114,19 +121,21 @@ class Schedules:
             self._changed.clear()
 
     async def act(self) -> float:
-        """Act on all times that have come. Returns the seconds until it should be done again, at most one."""
+        """Act on all times that have come. Returns the seconds until it should be done again."""
         moment = self._clock()
+        first = await self._database.read(schedules.earliest)
+        if first is None:
+            return self._idle
+        if first > moment:
+            return min((first - moment).total_seconds(), _LONGEST_PAUSE)
         while found := await self._database.read(schedules.due, moment, _AT_ONCE):
             ready = [one for one in found if self._failed.get(one.id, 0.0) < monotonic()]
             for one in ready:
                 await self._act_on(one, moment)
-            if len(found) < _AT_ONCE or not ready:
-                break
-        first = await self._database.read(schedules.earliest)
-        if first is None:
-            return _LONGEST_PAUSE
-        ahead = (first - self._clock()).total_seconds()
-        return min(ahead, _LONGEST_PAUSE) if ahead > 0 else _LONGEST_PAUSE
+            if len(ready) < len(found):
+                # Those that failed are tried again later.
+                return _LONGEST_PAUSE
+        return 0.0
 
     async def _act_on(self, one: Due, moment: datetime) -> None:
         try:

@@ -4,26 +4,24 @@ Knows nothing of prompts or tools.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from letta.errors import Conflict, InvalidValue, NotFound
 from letta.schemas.blocks import Block, BlockAction, CreateBlock
 from letta.schemas.common import new_id, stored
-from letta.store.query import like, now, rows
+from letta.store.block_filter import BlockFilter, filtered
+from letta.store.query import now, rows
 from letta.store.tables import (
     agent_blocks,
     agents,
-    block_identities,
     block_tags,
     block_versions,
     blocks,
     conversation_blocks,
     group_agents,
     groups,
-    identities,
 )
 
 
@@ -62,9 +60,7 @@ _of_agent = (
 _holders = (
     select(agent_blocks.c.agent_id)
     .where(agent_blocks.c.block_id == bindparam("block_id"))
-    .union_all(
-        select(conversation_blocks.c.agent_id).where(conversation_blocks.c.block_id == bindparam("block_id"))
-    )
+    .union_all(select(conversation_blocks.c.agent_id).where(conversation_blocks.c.block_id == bindparam("block_id")))
 )
 _touch_agents = update(agents).where(agents.c.id.in_(_holders)).values(version=agents.c.version + 1)
 _led = groups.c.shares_memory.is_(True), groups.c.manager_agent_id == bindparam("agent_id")
@@ -76,27 +72,6 @@ _leaders = (
 _pairs = (
     select(group_agents.c.agent_id).join(groups, groups.c.id == group_agents.c.group_id).where(*_led).union(_leaders)
 )
-
-
-@dataclass(frozen=True, slots=True)
-class BlockFilter:
-    """What to list; None does not filter. `label` and `name` are exact, the `search` fields find parts."""
-
-    label: str | None = None
-    name: str | None = None
-    templates_only: bool | None = None
-    tags: Sequence[str] = ()
-    match_all_tags: bool = False
-    identity_id: str | None = None
-    identifier_keys: Sequence[str] = ()
-    project_id: str | None = None
-    label_search: str | None = None
-    description_search: str | None = None
-    value_search: str | None = None
-    agents_more_than: int | None = None
-    agents_fewer_than: int | None = None
-    agents_exactly: Sequence[int] = ()
-    show_hidden: bool = False
 
 
 def create(connection: Connection, request: CreateBlock, author: Author = USER) -> Block:
@@ -162,11 +137,11 @@ def require_all(connection: Connection, block_ids: Sequence[str]) -> list[Block]
 
 def list_page(connection: Connection, wanted: BlockFilter, /, **paging: Any) -> list[Block]:
     """One page of blocks; paging as in `letta.store.query.rows`."""
-    return _blocks(connection, rows(connection, _filtered(select(blocks), wanted), blocks, **paging))
+    return _blocks(connection, rows(connection, filtered(select(blocks), wanted), blocks, **paging))
 
 
 def count(connection: Connection, wanted: BlockFilter) -> int:
-    return int(connection.execute(_filtered(select(func.count()).select_from(blocks), wanted)).scalar_one())
+    return int(connection.execute(filtered(select(func.count()).select_from(blocks), wanted)).scalar_one())
 
 
 def change(connection: Connection, block_id: str, changes: dict[str, Any], author: Author = USER) -> Block:
@@ -426,58 +401,3 @@ def _blocks(connection: Connection, found: Sequence[Any]) -> list[Block]:
 def _block(values: Mapping[str, Any], tags: list[str]) -> Block:
     columns = {key: values[key] for key in _SAME_AS_COLUMN}
     return stored(Block, {**columns, "tags": tags, "name": values["template_name"]})
-
-
-def _filtered(query: Any, wanted: BlockFilter) -> Any:
-    for column, value in (
-        (blocks.c.label, wanted.label),
-        (blocks.c.template_name, wanted.name),
-        (blocks.c.project_id, wanted.project_id),
-    ):
-        if value is not None:
-            query = query.where(column == value)
-    for column, part in (
-        (blocks.c.label, wanted.label_search),
-        (blocks.c.description, wanted.description_search),
-        (blocks.c.value, wanted.value_search),
-    ):
-        if part is not None:
-            query = query.where(column.ilike(like(part), escape="\\"))
-    if wanted.templates_only is not None:
-        query = query.where(blocks.c.is_template == wanted.templates_only)
-    if not wanted.show_hidden:
-        query = query.where(blocks.c.hidden.is_(False))
-    query = _with_tags(query, wanted)
-    if wanted.identity_id is not None:
-        mine = exists().where(
-            block_identities.c.block_id == blocks.c.id, block_identities.c.identity_id == wanted.identity_id
-        )
-        query = query.where(mine)
-    if wanted.identifier_keys:
-        keyed = exists().where(
-            block_identities.c.block_id == blocks.c.id,
-            block_identities.c.identity_id == identities.c.id,
-            identities.c.identifier_key.in_(wanted.identifier_keys),
-        )
-        query = query.where(keyed)
-    return _with_agents(query, wanted)
-
-
-def _with_tags(query: Any, wanted: BlockFilter) -> Any:
-    tagged = [exists().where(block_tags.c.block_id == blocks.c.id, block_tags.c.tag == tag) for tag in wanted.tags]
-    if not tagged:
-        return query
-    if wanted.match_all_tags:
-        return query.where(*tagged)
-    return query.where(exists().where(block_tags.c.block_id == blocks.c.id, block_tags.c.tag.in_(wanted.tags)))
-
-
-def _with_agents(query: Any, wanted: BlockFilter) -> Any:
-    having = select(func.count()).where(agent_blocks.c.block_id == blocks.c.id).scalar_subquery()
-    if wanted.agents_more_than is not None:
-        query = query.where(having > wanted.agents_more_than)
-    if wanted.agents_fewer_than is not None:
-        query = query.where(having < wanted.agents_fewer_than)
-    if wanted.agents_exactly:
-        query = query.where(having.in_(wanted.agents_exactly))
-    return query

@@ -49,7 +49,7 @@ class PostgresDatabase(Database):
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def notices(self, direct_url: str | None = None) -> Notices:
-        if self.pooler and direct_url is None:
+        if self._pooler and direct_url is None:
             return PostgresNotices(self, None)
         url = make_url(direct_url).set(drivername=self._engine.url.drivername) if direct_url else self._engine.url
         return PostgresNotices(self, create_async_engine(url, poolclass=NullPool))

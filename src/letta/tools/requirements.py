@@ -164,7 +164,7 @@ class Requirements:
 
     async def _build(self, kind: Kind, wanted: tuple[str, ...], path: Path) -> None:
         log.info("installing %s for tools", ", ".join(wanted))
-        build = Path(await asyncio.to_thread(self._scratch))
+        build = self._scratch()  # at once: a folder made in a thread would be left behind by a cancellation
         problem = self._builds[path].problem
         try:
             problem = await self._install(kind, wanted, build)
@@ -179,11 +179,11 @@ class Requirements:
             if problem is not None:
                 log.warning("packages for tools (%s) were not installed: %s", ", ".join(wanted), problem)
 
-    def _scratch(self) -> str:
+    def _scratch(self) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.mkdtemp(prefix=".building-", dir=self._folder)
+        folder = Path(tempfile.mkdtemp(prefix=".building-", dir=self._folder))
         # Users of the sandbox read what becomes of it.
-        Path(folder).chmod(0o755)
+        folder.chmod(0o755)
         return folder
 
     async def _install(self, kind: Kind, wanted: tuple[str, ...], folder: Path) -> str | None:

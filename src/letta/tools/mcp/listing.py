@@ -18,7 +18,7 @@ from letta.store.mcp_servers import StoredServer
 
 INVALID = "INVALID"
 _LONGEST_NAME = 64
-_FROM_THE_SERVER = ("description", "json_schema", "enable_parallel_execution")
+_FROM_THE_SERVER = ("description", "json_schema", "enable_parallel_execution", "idempotent")
 
 
 class JudgedTool(Protocol):
@@ -100,8 +100,9 @@ def _values(server: StoredServer, one: JudgedTool) -> dict[str, Any]:
         "json_schema": schema,
         "tags": [tag_of(server.server_name)],
         "return_char_limit": 50_000,
-        # What only reads may run beside other calls.
+        # What only reads may run beside other calls, and again after a crash.
         "enable_parallel_execution": one.read_only,
+        "idempotent": one.read_only,
         "metadata_": {
             "mcp": {
                 "server_id": server.id,
