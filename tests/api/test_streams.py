@@ -32,7 +32,7 @@ class Gate:
 def frames(text: str) -> list[Any]:
     """The data of every frame but keep-alives; `[DONE]` as it is."""
     found = [line.removeprefix("data: ") for line in text.split("\n") if line.startswith("data: ")]
-    shown = [each if each == "[DONE]" else orjson.loads(each) for each in found]
+    shown: list[Any] = [each if each == "[DONE]" else orjson.loads(each) for each in found]
     return [each for each in shown if each == "[DONE]" or each["message_type"] != "ping"]
 
 
@@ -265,8 +265,8 @@ async def test_conversation_is_followed_by_run_or_otid_or_what_is_going_on(tmp_p
         said = {"messages": [{"role": "user", "content": "one", "otid": "otid-one"}]}
         first = frames((await served.http.post(f"{path}/messages", json={**said, "background": True})).text)
         run_id = first[0]["run_id"]
-        said = {"messages": [{"role": "user", "content": "two", "otid": "otid-two"}], "background": True}
-        second = asyncio.create_task(served.http.post(f"{path}/messages", json=said))
+        said = {"messages": [{"role": "user", "content": "two", "otid": "otid-two"}]}
+        second = asyncio.create_task(served.http.post(f"{path}/messages", json={**said, "background": True}))
         await gate.reached.wait()
         # The second message is with its run only until its first step is stored.
         going = [asyncio.create_task(follow(**wanted)) for wanted in ({}, {"otid": "otid-two"})]

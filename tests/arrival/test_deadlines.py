@@ -133,10 +133,14 @@ async def test_cancel_during_a_tool_closes_its_call(tmp_path: Path) -> None:
         cancelled = await cancel(served, agent["id"])
         answer = (await one).json()
         listed = await talk(served, agent["id"])
+        [run] = await runs_of(served, agent["id"])
+        seen = (await served.http.post(f"/v1/runs/{run['id']}/stream", json={"include_pings": False})).text
         again = (await post(served, agent["id"], "never mind")).json()
         gate.open.set()
     assert list(cancelled.values()) == ["cancelled"]
     assert answer["stop_reason"]["stop_reason"] == "cancelled"
+    assert [m["message_type"] for m in answer["messages"]] == ["tool_call_message"]
+    assert [frame.count("tool_call_message") for frame in seen.split("\n\n")] == [1, 0, 0, 0]
     assert [kind for kind, _ in listed] == ["user", "tool_call", "tool_return"]
     assert again["messages"][0]["content"] == "fine"
 

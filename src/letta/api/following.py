@@ -24,8 +24,8 @@ async def follow(parts: Server, run_id: str, wanted: FollowStream, *, ids: bool 
     state = await parts.database.read(run_events.state, run_id)
     if parts.following.is_forgotten(state):
         raise Gone(
-            f"run {run_id} ended more than {parts.settings.stream_retention:.0f} seconds ago: its stream is not kept any "
-            f"longer; GET /v1/runs/{run_id}/messages lists what was said"
+            f"run {run_id} ended more than {parts.settings.stream_retention:.0f} seconds ago: its stream is not kept "
+            f"any longer; GET /v1/runs/{run_id}/messages lists what was said"
         )
     asked = stream_options(parts, SendRequest.model_validate(state.request))
     options = replace(asked, pings=wanted.include_pings)

@@ -36,6 +36,8 @@ from letta.tools.context import ToolContext
 from letta.tools.rules import RuleBook
 from letta.tools.toolbox import Toolbox
 
+LATE = "late"
+"""Marks what was stored of a run when its readers had seen its end already."""
 CUT_SHORT = "Error: the run was ended while this tool ran. Its outcome is unknown: check before you repeat it."
 
 
@@ -249,6 +251,7 @@ def _close_calls(connection: Connection, work: Work) -> None:
     last = next(message for message in reversed(said) if message.role is Role.ASSISTANT)
     closing = transcript.closing(lost, last, work, now())
     closing.parts = [part.model_copy(update={"content": CUT_SHORT}) for part in closing.tool_returns]
+    closing.data = {**(closing.data or {}), LATE: True}
     closing.position = conversations.advance(connection, work.conversation_id, 1, closing.created_at) - 1
     messages.add(connection, [closing])
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from letta.errors import NotFound, StoreUnavailable
 from letta.runtime import recording
+from letta.runtime.commit import LATE
 from letta.runtime.events import Committed, Event, Failure, Finished, RunUsage, stored_failure
 from letta.runtime.records import usage_from_json
 from letta.runtime.runner import INTERRUPTED, PROGRESS, STOPPING, Runner, Running
@@ -277,7 +278,7 @@ def _kept(place: _Place, events: list[Event]) -> list[Event]:
 
 
 def _messages_told(look: _Look, place: _Place) -> list[Part]:
-    found = look.messages
+    found = [message for message in look.messages if not (message.data or {}).get(LATE)]
     if look.state.stop_reason == StopReason.REQUIRES_APPROVAL:
         # Calls that were closed later were answered after the run had ended.
         asked = next((number for number, message in enumerate(found) if _asks(message)), len(found))

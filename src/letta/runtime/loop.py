@@ -149,8 +149,9 @@ class _Turn:
     async def _begin(self) -> AsyncGenerator[Event]:
         """Start with the caller's messages, or after the last committed step of an interrupted run."""
         mine = [message for message in self.window.messages if message.run_id == self.work.id]
-        uncounted = transcript.not_made(self.window.messages)
-        for message in _turn(self.window.messages) if approvals.is_answer(self.request) else mine:
+        before = _turn(self.window.messages) if approvals.is_answer(self.request) else mine
+        uncounted = transcript.not_made(before)
+        for message in before:
             for result in message.tool_returns:
                 if result.tool_call_id not in uncounted:
                     self.rules.note(result.name or "", str(result.content))
@@ -164,9 +165,10 @@ class _Turn:
         if asked is not None and not mine:
             raise PendingApproval(pending_request_id=asked.id)
         plain = transcript.new_messages(self.request, self.work, now())
-        if found := resumed(self.window.messages, self.request, self.work, self._toolbox()):
+        lost = transcript.unanswered(self.window.messages)
+        if lost and (found := resumed(self.window.messages, self.request, self.work, self._toolbox())):
             yield await self._resume(found, plain)
-        elif lost := transcript.unanswered(self.window.messages):
+        elif lost:
             last = next(message for message in reversed(self.window.messages) if message.role is Role.ASSISTANT)
             self.inputs = (transcript.closing(lost, last, self.work, now()), *(() if mine else plain))
         elif not mine:
