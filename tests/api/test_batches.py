@@ -167,6 +167,16 @@ async def test_a_batch_whose_agents_are_gone_has_expired(served: Served) -> None
     assert (batch["status"], batch["metadata"]) == ("expired", {"requests": 1, "runs": {}, "run_ids": []})
 
 
+async def test_a_batch_is_a_job_of_older_sdks(served: Served) -> None:
+    agent = await served.agent()
+    made = await create(served, {"agent_id": agent["id"], "input": "hello"})
+    batch = await ended(served, made["id"])
+    shown = await served.http.get(f"/v1/jobs/{made['id']}")
+    late = await served.http.patch(f"/v1/jobs/{made['id']}/cancel")
+    assert shown.json() == batch
+    assert (late.status_code, "nothing to cancel" in late.text) == (409, True)
+
+
 async def test_unknown_batches_are_not_found(served: Served) -> None:
     path = f"{BATCHES}/job-00000000-0000-4000-8000-000000000000"
     answers = [

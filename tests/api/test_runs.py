@@ -184,7 +184,7 @@ async def test_a_deleted_run_is_gone_and_its_messages_and_steps_stay(served: Ser
         ("GET", f"/runs/{UNKNOWN}/metrics", 404, f"run {UNKNOWN} not found"),
         ("GET", f"/runs/{UNKNOWN}/trace", 404, f"run {UNKNOWN} not found"),
         ("POST", f"/runs/{UNKNOWN}/stream", 404, f"run {UNKNOWN} not found"),
-        ("GET", "/jobs/job-0", 404, "run job-0 not found"),
+        ("GET", "/jobs/job-0", 404, "batch job-0 not found"),
         ("PATCH", f"/jobs/{UNKNOWN}/cancel", 404, f"run {UNKNOWN} not found"),
         ("DELETE", f"/jobs/{UNKNOWN}", 404, f"run {UNKNOWN} not found"),
         ("GET", f"/runs/?after={UNKNOWN}", 404, f"cursor '{UNKNOWN}' not found"),

@@ -100,6 +100,29 @@ async def test_foreground_run_can_be_followed_too_though_its_own_stream_has_no_n
 
 
 @pytest.mark.parametrize("tokens", [False, True])
+async def test_stream_of_a_run_that_a_restart_interrupted_goes_on_where_it_was(tmp_path: Path, tokens: bool) -> None:
+    async with serve(tmp_path, [TURN[0], ["It was", Wait(60)]], shutdown_grace=0.01) as served:
+        agent_id = await an_agent(served)
+        body = {"input": "I like tea.", "stream_tokens": tokens}
+        run_id = (await served.http.post(f"/v1/agents/{agent_id}/messages/async", json=body)).json()["id"]
+        watching = asyncio.create_task(followed(served, run_id))
+        async with asyncio.timeout(10):
+            while len(served.model.requests) < 2:  # noqa: ASYNC110 - the model says nothing when it is asked
+                await asyncio.sleep(0)
+    before = await watching
+    async with serve(tmp_path, ["All is noted now."]) as served:
+        last = before[-4]["seq_id"]
+        after = await followed(served, run_id, starting_after=last)
+        whole = await followed(served, run_id)
+        stored = (await served.http.get(f"/v1/runs/{run_id}/messages")).json()
+    assert before[-2]["error_type"] == "stream_incomplete"
+    assert "".join(each["content"] for each in after if "content" in each) == "All is noted now."
+    known = {message["id"] for message in stored}
+    assert whole == [each for each in before[:-3] if each["id"] in known] + after
+    assert numbers(whole) == sorted(set(numbers(whole)))
+
+
+@pytest.mark.parametrize("tokens", [False, True])
 async def test_many_readers_of_a_running_run_see_the_same(tmp_path: Path, tokens: bool) -> None:
     gate = Gate("All of it is noted now.")
     async with serve(tmp_path, [TURN[0], gate]) as served:

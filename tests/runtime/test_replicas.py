@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -232,9 +233,10 @@ def test_watcher_on_another_replica_reaches_the_end_though_the_one_that_worked_w
         path = f"{first}/v1/agents/{agent.json()['id']}/messages/async"
         run = httpx2.post(path, json={"input": f"!script {script}", "stream_tokens": tokens}).json()
         near, far = Watcher(first, run["id"]), Watcher(second, run["id"])
-        wait_for(lambda: "tool_return_message" in [frame["message_type"] for frame in list(far.seen)])
-        if tokens:
-            wait_for(lambda: "This takes" in "".join(frame.get("content", "") for frame in list(far.seen)))
+        for watcher in (near, far):
+            wait_for(partial(shows, watcher, "tool_return_message"))
+            if tokens:
+                wait_for(partial(shows, watcher, "takes"))
         kill(process)
         before = len(far.seen)
         wait_for(lambda: far.seen[-1:] == ["[DONE]"])
@@ -254,6 +256,11 @@ def test_watcher_on_another_replica_reaches_the_end_though_the_one_that_worked_w
         assert whole(shown, stored) == [
             message | {"seq_id": None} for message in stored if message["message_type"] != "user_message"
         ]
+
+
+def shows(watcher: Watcher, what: str) -> bool:
+    """Whether a watcher has seen a message of this type, or a piece with this text."""
+    return any(what in (frame["message_type"], frame.get("content")) for frame in list(watcher.seen))
 
 
 def kind(frame: Any) -> str:

@@ -1,5 +1,6 @@
 """A run as a trace: what a collector would get, kept in memory instead."""
 
+import asyncio
 import importlib
 import subprocess
 import sys
@@ -104,3 +105,27 @@ def test_without_the_extra_the_setting_is_refused_with_what_to_install(monkeypat
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(InvalidRequest, match=r"open-letta\[otel\]"):
         tracing.spans()
+
+
+async def test_spans_reach_a_collector_when_the_server_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    got: list[tuple[str, bytes]] = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(head.partition("content-length:")[2].split("\r\n")[0])
+        got.append((head.split("\r\n")[0], await reader.readexactly(length)))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    collector = await asyncio.start_server(take, "127.0.0.1", 0)
+    async with collector:
+        port = collector.sockets[0].getsockname()[1]
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+        async with serve(tmp_path, otel=True) as served:
+            agent = await served.agent(name="Ada")
+            await served.send(agent["id"], "a secret")
+    [(request, body)] = got
+    assert request == "post /v1/traces http/1.1"
+    assert (b"invoke_agent Ada" in body, b"secret" in body) == (True, False)

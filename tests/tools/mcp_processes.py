@@ -12,11 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.contract.process import free_port
-
 SCRIPT = Path(__file__).with_name("mcp_server.py")
 TRANSPORTS = ("stdio", "sse", "streamable_http")
 _START_SECONDS = 60
+
+
+def free_port() -> int:
+    """A port nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @dataclass(slots=True)

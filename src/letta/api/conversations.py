@@ -16,7 +16,7 @@ from letta.api.messages import Types, with_prompt
 from letta.api.sending import check_unstreamed, send
 from letta.api.wire import WireOptions, all_to_wire
 from letta.errors import Conflict, InvalidValue, NotFound
-from letta.runtime.commit import close_pending
+from letta.runtime.closing import close_pending
 from letta.runtime.prompts import current_prompt
 from letta.schemas import wire_messages
 from letta.schemas.common import UUID4_PATTERN, Prefix, id_pattern, new_id

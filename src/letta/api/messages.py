@@ -11,7 +11,7 @@ from letta.api.sending import check_unstreamed, send, start_in_background
 from letta.api.wire import WireOptions, all_to_wire, to_wire
 from letta.errors import Conflict, NotAllowed, NotFound
 from letta.memory.window import is_prompt
-from letta.runtime.commit import close_pending
+from letta.runtime.closing import close_pending
 from letta.runtime.prompts import current_prompt
 from letta.schemas import wire_messages
 from letta.schemas.compaction import Compact, CompactionResponse

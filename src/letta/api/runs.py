@@ -11,12 +11,12 @@ from letta.api.following import follow
 from letta.api.wire import all_to_wire
 from letta.errors import Conflict, InvalidValue
 from letta.schemas import wire_messages
-from letta.schemas.common import INT32_MAX, Count
+from letta.schemas.common import INT32_MAX, Count, Prefix
 from letta.schemas.messages import Message
 from letta.schemas.run_metrics import RunMetrics
 from letta.schemas.runs import FollowStream, Job, Run, RunStatus, RunUsage, StopReason
 from letta.schemas.steps import ProviderTrace, Step
-from letta.store import messages, run_events, run_metrics, runs, steps, traces
+from letta.store import batches, messages, run_events, run_metrics, runs, steps, traces
 from letta.store.runs import OPEN, RunFilter
 from letta.store.steps import StepFilter
 
@@ -154,6 +154,9 @@ async def list_active_jobs(parts: Parts, page: Runs, source_id: str | None = Non
 
 @_jobs.get("/{job_id}", response_model=Job)
 async def retrieve_job(parts: Parts, job_id: JobId) -> Any:
+    """A run, or a batch."""
+    if job_id.startswith(Prefix.JOB):
+        return reply(await parts.database.read(batches.get, job_id))
     return reply(await parts.database.read(runs.get, job_id))
 
 
@@ -164,7 +167,12 @@ async def delete_job(parts: Parts, job_id: JobId) -> Any:
 
 @_jobs.patch("/{job_id}/cancel", response_model=Job)
 async def cancel_job(parts: Parts, job_id: JobId) -> Any:
-    """Stop a run. One that has ended is a conflict."""
+    """Stop a run or a batch. One that has ended is a conflict."""
+    if job_id.startswith(Prefix.JOB):
+        batch = await parts.database.read(batches.get, job_id)
+        if batch.status not in OPEN:
+            raise Conflict(f"batch {job_id} has ended ({batch.status}): there is nothing to cancel")
+        return reply(await parts.batches.cancel(job_id))
     run = await parts.database.read(runs.get, job_id)
     if run.status not in OPEN:
         raise Conflict(f"run {job_id} has ended ({run.status}): there is nothing to cancel")

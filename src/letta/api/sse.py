@@ -72,8 +72,6 @@ class EventStream(Response):
             if not leaving.done():
                 raise
             writing.uncancel()
-        except TimeoutError:
-            log.warning("a reader of a stream took nothing for %.0f seconds and is dropped", self._patience)
         finally:
             self._over = True
             leaving.cancel()
@@ -82,9 +80,13 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async with aclosing(self._frames):
             async for data in self._frames:
-                # Waits while what was sent before has not reached the reader.
-                async with asyncio.timeout(self._patience):
-                    await send({"type": "http.response.body", "body": data, "more_body": True})
+                try:
+                    # Waits while what was sent before has not reached the reader.
+                    async with asyncio.timeout(self._patience):
+                        await send({"type": "http.response.body", "body": data, "more_body": True})
+                except TimeoutError:
+                    log.warning("a reader of a stream took nothing for %.0f seconds and is dropped", self._patience)
+                    return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -11,12 +11,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from functools import lru_cache
 from typing import Any
+from urllib.request import getproxies
 
 import httpx2
 
 from letta.errors import InvalidRequest, ModelBadRequest, ModelCutOff, ModelError, ModelTimeout, ModelUnreachable
 from letta.models import encoding, failures
 from letta.models.protocol import ModelEvent
+from letta.models.transport import DirectTransport
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 600.0
@@ -74,7 +76,8 @@ class Endpoint:
             timeout=httpx2.Timeout(read, connect=CONNECT_SECONDS, pool=None),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=60.0),
             verify=_tls(),
-            trust_env=not self.on_this_machine,  # a proxy cannot reach this machine's own servers
+            # A proxy cannot reach this machine's own servers.
+            transport=DirectTransport(_tls()) if self.on_this_machine or not getproxies() else None,
         )
 
     def __repr__(self) -> str:

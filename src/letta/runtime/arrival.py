@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from letta.runtime import commit
+from letta.runtime.closing import close_pending
 from letta.schemas.sends import BusyPolicy, SendRequest
 from letta.store import arrivals, conversations, messages, rollback, runs
 from letta.store.runs import Versions, Work
@@ -34,7 +34,7 @@ def take_turn(connection: Connection, run_id: str, owner: str) -> Turn | None:
     others: tuple[str, ...] = ()
     match work.request.get("busy_policy"):
         case BusyPolicy.INTERRUPT:
-            commit.close_pending(connection, work.conversation_id)
+            close_pending(connection, work.conversation_id)
         case BusyPolicy.ROLLBACK:
             _take_back(connection, work)
         case BusyPolicy.MERGE if work.attempt == 1:
@@ -51,7 +51,7 @@ def _take_back(connection: Connection, work: Work) -> None:
     if pending is not None and (asked := messages.get(connection, pending)).run_id is not None:
         rollback.take_back(connection, work.agent_id, work.conversation_id, asked.run_id)
         # A turn that a fork shares is not taken back: then its calls are closed.
-        commit.close_pending(connection, work.conversation_id)
+        close_pending(connection, work.conversation_id)
 
 
 def _merge(connection: Connection, work: Work) -> tuple[Work, tuple[str, ...]]:

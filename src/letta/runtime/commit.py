@@ -16,7 +16,8 @@ from sqlalchemy import Connection
 from letta.errors import LettaError
 from letta.models.protocol import Answer
 from letta.models.provider import Resolved
-from letta.runtime import approvals, transcript
+from letta.runtime import transcript
+from letta.runtime.closing import close_calls
 from letta.runtime.events import Failure, RunUsage
 from letta.runtime.recording import Record
 from letta.runtime.records import Timing, step_row, usage_json
@@ -26,7 +27,7 @@ from letta.schemas.common import new_id
 from letta.schemas.messages import Message, Role, TextPart, ToolCallPart, ToolReturnPart
 from letta.schemas.runs import RunStatus, StopReason
 from letta.schemas.sends import SendRequest
-from letta.store import agents, arrivals, configurations, conversations, messages, runs, search, steps, traces, waiting
+from letta.store import agents, arrivals, configurations, conversations, messages, runs, search, steps, traces
 from letta.store.blocks import Author
 from letta.store.configurations import Configuration
 from letta.store.query import now
@@ -35,10 +36,6 @@ from letta.store.traces import Kept
 from letta.tools.context import ToolContext
 from letta.tools.rules import RuleBook
 from letta.tools.toolbox import Toolbox
-
-LATE = "late"
-"""Marks what was stored of a run when its readers had seen its end already."""
-CUT_SHORT = "Error: the run was ended while this tool ran. Its outcome is unknown: check before you repeat it."
 
 
 class LostRun(LettaError):
@@ -236,56 +233,8 @@ def record_end(
     if not _finish(connection, work, stop, usage, timing, metadata=metadata, repeatable=repeatable):
         return False
     if stop.run_status is not RunStatus.COMPLETED:
-        _close_calls(connection, work)
+        close_calls(connection, work)
     return True
-
-
-def _close_calls(connection: Connection, work: Work) -> None:
-    """Answer calls that were being carried out when their run ended before its time."""
-    said = messages.page(connection, {"run_id": work.id}, sort="position", order="asc", limit=None)
-    if said and said[0].role is Role.APPROVAL:
-        said.insert(0, messages.get(connection, (said[0].data or {})["request_id"]))
-    lost = transcript.unanswered(said)
-    if not lost or any(call.pending for call in lost):
-        return
-    last = next(message for message in reversed(said) if message.role is Role.ASSISTANT)
-    closing = transcript.closing(lost, last, work, now())
-    closing.parts = [part.model_copy(update={"content": CUT_SHORT}) for part in closing.tool_returns]
-    closing.data = {**(closing.data or {}), LATE: True}
-    closing.position = conversations.advance(connection, work.conversation_id, 1, closing.created_at) - 1
-    messages.add(connection, [closing])
-
-
-def close_pending(
-    connection: Connection, conversation_id: str, why: str = approvals.CANCELLED, *, before: datetime | None = None
-) -> str | None:
-    """Answer calls that nobody will answer any more. Returns the run they came from, None when none waited.
-
-    `why` becomes their result; `before` leaves alone what began to wait later.
-
-    Raises:
-        letta.errors.NotFound: no such conversation.
-    """
-    pending = conversations.thread(connection, conversation_id).pending_message_id
-    if pending is None:
-        return None
-    asked = messages.get(connection, pending)
-    if (before is not None and asked.created_at >= before) or not waiting.take(connection, conversation_id, pending):
-        return None
-    closing = Message(
-        id=new_id("message"),
-        role=Role.TOOL,
-        parts=list(approvals.closed(asked.tool_calls, why)),
-        agent_id=asked.agent_id,
-        conversation_id=conversation_id,
-        created_at=now(),
-        run_id=asked.run_id,
-        step_id=asked.step_id,
-        data=asked.data,
-    )
-    closing.position = conversations.advance(connection, conversation_id, 1, closing.created_at) - 1
-    messages.add(connection, [closing])
-    return asked.run_id
 
 
 # -- what is done ------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from letta.errors import NotFound, StoreUnavailable
 from letta.runtime import approvals
-from letta.runtime.commit import close_pending
+from letta.runtime.closing import close_pending
 from letta.store import waiting
 from letta.store.access import Database
 from letta.store.query import now

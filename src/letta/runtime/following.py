@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from letta.errors import NotFound, StoreUnavailable
 from letta.runtime import recording
-from letta.runtime.commit import LATE
+from letta.runtime.closing import LATE
 from letta.runtime.events import Committed, Event, Failure, Finished, RunUsage, stored_failure
 from letta.runtime.records import usage_from_json
 from letta.runtime.runner import INTERRUPTED, PROGRESS, STOPPING, Runner, Running
@@ -36,8 +36,8 @@ _MESSAGES, _BATCHES, _EVENTS = 200, 32, 256
 """How much a reader takes at once: rows from the store, and events of one part. It holds no more than that."""
 _LOOK_HEARD, _LOOK_UNHEARD = 5.0, 0.25
 """Seconds between looks at runs that are followed: a safety net where notices arrive, else how news get here."""
-_PATIENCE = 60.0
-"""Seconds a reader waits for a database that does not answer."""
+_PATIENCE, _AGAIN = 60.0, 1.0
+"""Seconds a reader waits for a database that does not answer, and between asking it again."""
 _PURGE_EVERY, _PURGE = 600.0, 2_000
 
 
@@ -146,14 +146,17 @@ class Following:
 
     async def _earlier(self, place: _Place, attempt: int) -> AsyncIterator[Part]:
         """What attempts before this one left in the store."""
-        for _ in range(int(_PATIENCE)):
+        clock = asyncio.get_running_loop()
+        patience = clock.time() + _PATIENCE
+        while clock.time() < patience:
             try:
                 look = await self._database.read(_look, place, attempt)
             except StoreUnavailable:
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(_AGAIN)
                 continue
             except NotFound:
-                return
+                break
+            patience = clock.time() + _PATIENCE
             for part in _told(look, place, attempt):
                 yield part
             if look.whole:
@@ -177,7 +180,7 @@ class Following:
                         if isinstance(error, NotFound) or clock.time() > patience or self._stopping:
                             yield Part(place.attempt, [_interrupted(error)])
                             return
-                        await rung(bell, 1.0)
+                        await rung(bell, _AGAIN)
                         continue
                     patience = clock.time() + _PATIENCE
                     if (speaker := look.state.answered_by) is not None:

@@ -5,9 +5,7 @@ asking the database again and again. A run goes on when the client that asked fo
 """
 
 import asyncio
-import contextlib
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -23,18 +21,21 @@ from letta.runtime.arrival import take_turn
 from letta.runtime.commit import LostRun
 from letta.runtime.compact_now import compact_now
 from letta.runtime.events import Committed, EventLog, Failure, Finished, RunUsage, failure_of
+from letta.runtime.lanes import Lanes, Ticket
 from letta.runtime.loop import Means
 from letta.runtime.recording import Record
 from letta.runtime.records import Timing
+from letta.runtime.unowned import DEFAULT_SLOTS, Unowned
 from letta.schemas.common import new_id
 from letta.schemas.compaction import CompactionResponse, CompactionSettings
 from letta.schemas.runs import StopReason
 from letta.schemas.sends import SendRequest
-from letta.store import arrivals, runs
+from letta.store import accepting, arrivals, runs
+from letta.store.accepting import Accepted
 from letta.store.arrivals import PLAIN, Arrival, SentBefore
 from letta.store.notices import Notices, rung
 from letta.store.query import now
-from letta.store.runs import Accepted, Versions, Work
+from letta.store.runs import Versions, Work
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +44,13 @@ _RETRY_CLAIM = 0.25
 _ANSWERED = 10_000
 _MOST_ATTEMPTS = 20
 """How often a run is taken up: one that kills its server, or cannot be stored, must not do so for ever."""
-_LOOK, _IDLE = 1.0, 60.0
 _FOLLOWED = 30.0
 _SHARE, _SHARE_UNHEARD = 0.05, 0.25
 # What notices are about: a run's progress, its cancelling, the end of a run of a conversation, of this process.
 PROGRESS, CANCEL, FREED, STOPPING = "run:", "cancel:", "freed:", "stopping"
-# That there are runs that belong to nobody.
-QUEUED = "queued"
 INTERRUPTED = Finished(
     StopReason.ERROR, RunUsage(), Failure("stream_incomplete", "The run was interrupted", 503), stored=False
 )
-DEFAULT_SLOTS = 64
 
 AfterRun = Callable[[Work, Finished], Awaitable[None]]
 """Called once for each run that ended here, after its row says so."""
@@ -62,7 +59,7 @@ AfterRun = Callable[[Work, Finished], Awaitable[None]]
 class Running:
     """A run this process takes care of. `record` keeps the pieces of its messages, if readers are shown those."""
 
-    def __init__(self, work: Work, ticket: "asyncio.Future[None] | None" = None) -> None:
+    def __init__(self, work: Work, ticket: Ticket | None = None) -> None:
         self.work = work
         self.ticket = ticket
         self.events = EventLog()
@@ -111,16 +108,12 @@ class Runner:
         self._grace = grace
         self._notices = notices or Notices()
         self._notices.listen(CANCEL, self._cancel_asked)
-        self._notices.listen(QUEUED, lambda _: self._look.set())
         self._notices.when_wanted(PROGRESS, self._followed)
         self._execute = execute
-        self._slots = slots
-        self._taken: set[str] = set()
-        self._look = asyncio.Event()
-        self._looking: asyncio.Task[None] | None = None
         self._owner = str(uuid4())
+        self._unowned = Unowned(means.database, self._notices, self._begin_taken, owner=self._owner, slots=slots)
         self._running: dict[str, Running] = {}
-        self._lanes: dict[str, deque[asyncio.Future[None]]] = {}
+        self._lanes = Lanes()
         self._answered: dict[str, None] = {}
         self._stopping = False
         self.after_run: list[AfterRun] = []
@@ -133,17 +126,17 @@ class Runner:
             await self._means.database.write(runs.expire_all)
         if self._execute:
             await self._take_up()
-            self._looking = asyncio.create_task(self._look_for_runs(), name="runner looks for runs")
+            self._unowned.start()
         self._upkeep = asyncio.create_task(self._keep_up(), name="runner upkeep")
 
     async def close(self) -> None:
         """Let running steps finish for a while, then park what is left: the next start goes on with it."""
         self._stopping = True
         self._notices.tell(STOPPING)
-        for upkeep in (self._upkeep, self._looking):
-            if upkeep is not None:
-                upkeep.cancel()
-                await asyncio.gather(upkeep, return_exceptions=True)
+        await self._unowned.stop()
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            await asyncio.gather(self._upkeep, return_exceptions=True)
         tasks = [running.task for running in self._running.values() if running.task is not None]
         if tasks:
             _, unfinished = await asyncio.wait(tasks, timeout=self._grace)
@@ -187,19 +180,19 @@ class Runner:
             body["asked_by"] = list(asked_by)
         work = Work(new_id("run"), agent_id, conversation_id, body, background, 1, now())
         arrival = replace(arrival, policy=request.busy_policy or arrival.policy)
-        ticket = self._join(conversation_id)
+        ticket = self._lanes.join(conversation_id)
         try:
             accepted = await self._accept(
                 work, arrival, first=ticket.done() and self._execute, answers=approvals.is_answer(request)
             )
         except SentBefore as before:
-            self._leave(conversation_id, ticket)
+            self._lanes.leave(conversation_id, ticket)
             return await self.follow(before.run_id or "")
         except BaseException:
-            self._leave(conversation_id, ticket)
+            self._lanes.leave(conversation_id, ticket)
             raise
         if not self._execute:
-            self._leave(conversation_id, ticket)
+            self._lanes.leave(conversation_id, ticket)
             self.look()
             if accepted.in_the_way is not None:
                 await self._cancel(accepted.in_the_way)
@@ -280,12 +273,12 @@ class Runner:
             letta.errors.NotFound: no such agent or conversation.
             letta.errors.Conflict: another process changed the conversation meanwhile.
         """
-        ticket = self._join(conversation_id)
+        ticket = self._lanes.join(conversation_id)
         try:
             await ticket
             return await compact_now(self._means, agent_id, conversation_id, override)
         finally:
-            self._leave(conversation_id, ticket)
+            self._lanes.leave(conversation_id, ticket)
 
     # -- one run ------------------------------------------------------------------------------------------------------
 
@@ -299,7 +292,7 @@ class Runner:
         while True:
             try:
                 return await database.write(
-                    runs.accept,
+                    accepting.accept,
                     work,
                     owner=self._owner if self._execute else None,
                     running=first,
@@ -326,17 +319,15 @@ class Runner:
 
     async def _clear_way(self, running: Running, in_the_way: str) -> None:
         """Let a run have its turn next, and cancel the one that has it."""
-        lane, ticket = self._lanes.get(running.work.conversation_id, deque()), running.ticket
-        if ticket is not None and ticket in lane and not ticket.done():
-            lane.remove(ticket)
-            lane.insert(1, ticket)
+        if running.ticket is not None:
+            self._lanes.put_next(running.work.conversation_id, running.ticket)
         try:
             await self._cancel(in_the_way)
         except StoreUnavailable:
             # The request is accepted all the same; it waits for the end of the turn that should have been cancelled.
             log.warning("run %s could not be cancelled: the database does not answer", in_the_way)
 
-    def _begin(self, work: Work, ticket: asyncio.Future[None], versions: Versions | None) -> Running:
+    def _begin(self, work: Work, ticket: Ticket, versions: Versions | None) -> Running:
         running = Running(work, ticket)
         self._running[work.id] = running
         self._notices.tell(running.topic)
@@ -346,7 +337,7 @@ class Runner:
         running.task = asyncio.create_task(self._drive(running, ticket, versions), name=work.id)
         return running
 
-    async def _drive(self, running: Running, ticket: asyncio.Future[None], versions: Versions | None) -> None:
+    async def _drive(self, running: Running, ticket: Ticket, versions: Versions | None) -> None:
         """Wait for the run's turn, work on it, and always end its events."""
         started = perf_counter_ns()
         conversation_id = running.work.conversation_id
@@ -374,7 +365,7 @@ class Runner:
             failure = _failure(error)
             await self._end(running, StopReason.ERROR, failure, started)
         finally:
-            self._leave(conversation_id, ticket)
+            self._lanes.leave(conversation_id, ticket)
             self._put_away(running)
 
     def _put_away(self, running: Running) -> None:
@@ -394,7 +385,7 @@ class Runner:
         self._running.pop(running.work.id, None)
         self._notices.tell(running.topic)
         self._notices.tell(f"{FREED}{running.work.conversation_id}")
-        self._taken.discard(running.work.id)
+        self._unowned.ended(running.work.id)
 
     def _call_after(self, work: Work, finished: Finished) -> None:
         """Let those know who wait for runs to end; nobody waits for them."""
@@ -509,25 +500,6 @@ class Runner:
             log.exception("the end of run %s could not be stored", running.work.id)
         running.events.publish(Finished(stop, RunUsage(), failure, stored))
 
-    # -- the queue of a conversation ----------------------------------------------------------------------------------
-
-    def _join(self, conversation_id: str) -> asyncio.Future[None]:
-        """A place in the conversation's queue; done when it is the first."""
-        lane = self._lanes.setdefault(conversation_id, deque())
-        ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if not lane:
-            ticket.set_result(None)
-        lane.append(ticket)
-        return ticket
-
-    def _leave(self, conversation_id: str, ticket: asyncio.Future[None]) -> None:
-        lane = self._lanes[conversation_id]
-        lane.remove(ticket)
-        if not lane:
-            del self._lanes[conversation_id]
-        elif not lane[0].done():
-            lane[0].set_result(None)
-
     # -- upkeep -------------------------------------------------------------------------------------------------------
 
     async def _keep_up(self) -> None:
@@ -549,46 +521,18 @@ class Runner:
 
     def look(self) -> None:
         """Say, to every process, that there may be runs that belong to nobody."""
-        self._notices.tell(QUEUED, everybody=True)
-
-    async def _look_for_runs(self) -> None:
-        """Take runs that belong to nobody, as many as there are places for, again and again."""
-        pause = 0.0
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), pause)
-            self._look.clear()
-            try:
-                # Those that are left wait for a place or for their conversation, and nobody says when it is free.
-                if await self._take_some() or not self._notices.reach:
-                    pause = _RETRY_CLAIM
-                else:
-                    pause = _IDLE if self._alone else _LOOK
-            except StoreUnavailable:
-                pause = _HEARTBEAT
-            except Exception:
-                # Without this task nobody takes what schedules, batches and other servers accept.
-                log.exception("runs could not be taken; it is tried again")
-                pause = _HEARTBEAT
-
-    async def _take_some(self) -> bool:
-        """Take what there are places for. Whether some are left."""
-        database, free = self._means.database, self._slots - len(self._taken)
-        if free <= 0:
-            return True
-        if not await database.read(runs.any_unowned):
-            return False
-        for work in await database.write(runs.take, self._owner, free):
-            self._taken.add(work.id)
-            self._begin(work, self._join(work.conversation_id), None)
-        return await database.read(runs.any_unowned)
+        self._unowned.tell()
 
     async def _take_up(self) -> None:
         """Queue every run that nobody works on."""
         for work in await self._means.database.read(runs.abandoned):
             if work.id not in self._running:
                 log.info("taking up run %s", work.id)
-                self._begin(work, self._join(work.conversation_id), None)
+                self._begin_taken(work)
+
+    def _begin_taken(self, work: Work) -> None:
+        """Wait for the turn of a run that another process accepted."""
+        self._begin(work, self._lanes.join(work.conversation_id), None)
 
 
 def _too_late(work: Work) -> Failure:

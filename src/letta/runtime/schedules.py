@@ -31,7 +31,7 @@ LATE = timedelta(seconds=60)
 
 _LONGEST_PAUSE = 1.0
 """Seconds; so long may pass until a schedule made by another process, or a jump of the clock, is noticed."""
-_ROUTINE = 60.0
+_ROUTINE, _RETRY = 60.0, 5.0
 _JUMP = 30.0
 _AT_ONCE = 100
 _FAILED_PAUSE = 300.0
@@ -113,6 +113,7 @@ class Schedules:
                 pause = await self.act()
             except StoreUnavailable:
                 log.warning("the database does not answer; schedules wait")
+                pause = _RETRY
             except Exception:
                 # Schedules of every agent depend on this task: it goes on whatever happens to one of them.
                 log.exception("schedules could not be looked at")

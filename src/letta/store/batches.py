@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Row, and_, bindparam, exists, func, insert, o
 from letta.errors import LettaError, NotFound
 from letta.schemas.batches import Batch, BatchStatus
 from letta.schemas.messages import Message, Role
+from letta.store import accepting
 from letta.store import messages as messages_store
-from letta.store import runs as runs_store
 from letta.store.query import now, rows
 from letta.store.runs import OPEN, Work
 from letta.store.tables import batches, messages, runs
@@ -37,7 +37,7 @@ def add(connection: Connection, batch_id: str, works: Sequence[Work], callback_u
     metadata = {"run_type": RUN_TYPE, "batch_id": batch_id}
     for place, work in enumerate(works):
         try:
-            runs_store.accept(
+            accepting.accept(
                 connection, work, owner=None, running=False, answers=False, metadata=metadata, batch_id=batch_id
             )
         except LettaError as error:

@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 from sqlalchemy import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -31,19 +31,25 @@ class PostgresDatabase(Database):
             # A pooler keeps to one connection of the database in a transaction only, and a statement has two parts.
             async with self._engine.begin() if self._pooler else self._autocommit.connect() as connection:
                 return await connection.run_sync(function, *args, **kwargs)
-        except (OperationalError, InterfaceError, OSError) as error:
+        except OSError as error:
             raise unavailable(error) from error
+        except DBAPIError as error:
+            if _is_gone(error):
+                raise unavailable(error) from error
+            raise
 
     async def write(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         for attempt in range(_RETRIES):
             try:
                 async with self._engine.begin() as connection:
                     return await connection.run_sync(function, *args, **kwargs)
-            except (OperationalError, InterfaceError, OSError) as error:
+            except OSError as error:
                 raise unavailable(error) from error
             except DBAPIError as error:
+                if _is_gone(error):
+                    raise unavailable(error) from error
                 # 40001 serialization_failure, 40P01 deadlock_detected
-                if getattr(error.orig, "sqlstate", "") not in ("40001", "40P01") or attempt == _RETRIES - 1:
+                if _state(error) not in ("40001", "40P01") or attempt == _RETRIES - 1:
                     raise
             await asyncio.sleep(random.uniform(0.005, 0.02) * 2**attempt)  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable: the last attempt returns or raises")
@@ -61,6 +67,22 @@ class PostgresDatabase(Database):
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+def _state(error: DBAPIError) -> str:
+    """PostgreSQL's five letters for what went wrong; empty where it was the client that did."""
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
+def _is_gone(error: DBAPIError) -> bool:
+    """Whether the database could not be asked, or stopped in the middle: nothing that a statement can be blamed for.
+
+    Classes 08 (connection), 53 (out of memory, disk or connections) and 57P (shutdown). A driver whose connection was
+    cut under it says InternalError.
+    """
+    lost = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
+    state = _state(error)
+    return lost or state.startswith(("08", "53", "57P")) or (isinstance(error, InternalError) and not state)
 
 
 def connect(url: URL, pool: int, *, pooler: bool = False) -> Database:

@@ -12,7 +12,6 @@ from sqlalchemy import (
     case,
     exists,
     func,
-    insert,
     literal,
     or_,
     select,
@@ -22,11 +21,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from letta.errors import Busy, NotFound, PendingApproval
+from letta.errors import Busy, NotFound
 from letta.schemas.runs import RequestConfig, Run, RunUsage
-from letta.schemas.sends import BusyPolicy
-from letta.store import arrivals
-from letta.store.arrivals import PLAIN, Arrival, SentBefore
 from letta.store.query import now, rows
 from letta.store.tables import agents, conversations, runs, steps
 
@@ -51,12 +47,12 @@ _versions = (
 )
 
 
-_insert = insert(runs)
-_ours = update(runs).where(
-    runs.c.id == bindparam("run_id"), runs.c.attempt == bindparam("of_attempt"), runs.c.status == "running"
-).returning(runs.c.steered, runs.c.answers_others)
+_ours = (
+    update(runs)
+    .where(runs.c.id == bindparam("run_id"), runs.c.attempt == bindparam("of_attempt"), runs.c.status == "running")
+    .returning(runs.c.steered, runs.c.answers_others)
+)
 _ours_unless_cancelled = _ours.where(runs.c.cancel_requested.is_(False))
-_CLEARS_WAY = (BusyPolicy.INTERRUPT, BusyPolicy.ROLLBACK)
 # Written as the partial index has it.
 _unowned = text("status = 'created' AND owner IS NULL")
 
@@ -66,14 +62,6 @@ class Versions(NamedTuple):
 
     agent: int
     thread: int
-
-
-class Accepted(NamedTuple):
-    """A request that is stored now: where its run starts from, whether it runs, and the run it must not wait for."""
-
-    versions: Versions
-    running: bool
-    in_the_way: str | None = None
 
 
 class Held(NamedTuple):
@@ -111,99 +99,18 @@ class RunFilter:
     created_before: datetime | None = None
 
 
-def accept(
-    connection: Connection,
-    work: Work,
-    *,
-    owner: str | None,
-    running: bool,
-    answers: bool,
-    metadata: dict[str, Any],
-    batch_id: str | None = None,
-    arrival: Arrival = PLAIN,
-) -> Accepted:
-    """Store a new run before anything else happens, to be worked on by `owner`; it is `running` at once, or waits.
-
-    Without an owner it waits for whoever takes it first (see `take`). `answers` says that the request answers calls
-    that wait for a person or a client.
-
-    Raises:
-        letta.errors.NotFound: no such agent or conversation.
-        letta.errors.PendingApproval: calls wait for an answer, and this is none.
-        letta.errors.Busy: another run of the conversation is running, and this one wants to run or not to wait.
-        letta.errors.InvalidValue: the request's key is that of another request.
-        letta.store.arrivals.SentBefore: there is a run for this very request.
-    """
-    row = _versions_row(connection, work.agent_id, work.conversation_id)
-    policy = str(arrival.policy or row.thread_policy or row.agent_policy or arrival.default)
-    if answers and policy != BusyPolicy.REJECT:
-        # An answer belongs to the turn that asked: it is neither heard in another one nor does it end one.
-        policy = BusyPolicy.ENQUEUE
-    known = arrivals.sent_before(connection, work.agent_id, work.conversation_id, arrival)
-    pending = row.pending_message_id is not None and not answers
-    if known is None and arrival.key is not None and (pending or not running):
-        known = arrivals.holder(connection, work.agent_id, work.conversation_id, arrival)
-    if known is not None:
-        raise SentBefore(known)
-    if pending and policy not in _CLEARS_WAY:
-        raise PendingApproval(pending_request_id=row.pending_message_id)
-    running = running and not pending
-    request, in_the_way = (work.request, None) if running else _wait(connection, work, policy)
-    values = {
-        "id": work.id,
-        "agent_id": work.agent_id,
-        "conversation_id": work.conversation_id,
-        "status": "running" if running else "created",
-        "background": work.background,
-        "request": request,
-        "metadata": metadata,
-        "callback_url": work.request.get("callback_url"),
-        "request_key": arrival.key,
-        "request_digest": arrival.digest,
-        "owner": owner,
-        "attempt": work.attempt if running else 0,
-        "lease_until": None if owner is None else work.created_at + LEASE,
-        "cancel_requested": False,
-        "batch_id": batch_id,
-        "created_at": work.created_at,
-    }
-    try:
-        connection.execute(_insert, values)
-    except IntegrityError as error:
-        if "request_key" in str(error.orig):
-            raise SentBefore from error
-        raise Busy from error
-    return Accepted(Versions(row.agent, row.thread), running, in_the_way)
-
-
-def _wait(connection: Connection, work: Work, policy: str) -> tuple[dict[str, Any], str | None]:
-    """What is stored of a request that has to wait, and the run that is to be cancelled for it.
-
-    Raises:
-        letta.errors.Busy: it is not to wait.
-    """
-    if policy == BusyPolicy.ENQUEUE:
-        return {key: value for key, value in work.request.items() if key != "busy_policy"}, None
-    request = {**work.request, "busy_policy": policy}
-    others = [] if policy == BusyPolicy.MERGE else arrivals.unfinished(connection, work.conversation_id)
-    if not others:
-        return request, None
-    first: str = others[0].id
-    if policy == BusyPolicy.REJECT:
-        raise Busy(f"conversation {work.conversation_id} is busy with run {first}", run_id=first)
-    if policy == BusyPolicy.STEER:
-        arrivals.steer(connection, first)
-        return request, None
-    return request | ({"rolls_back": first} if policy == BusyPolicy.ROLLBACK else {}), first
-
-
 def current_versions(connection: Connection, agent_id: str, conversation_id: str) -> Versions:
     """Raises letta.errors.NotFound."""
-    row = _versions_row(connection, agent_id, conversation_id)
+    row = versions_row(connection, agent_id, conversation_id)
     return Versions(row.agent, row.thread)
 
 
-def _versions_row(connection: Connection, agent_id: str, conversation_id: str) -> Any:
+def versions_row(connection: Connection, agent_id: str, conversation_id: str) -> Any:
+    """The versions of an agent and a conversation, what waits in it, and both their policies.
+
+    Raises:
+        letta.errors.NotFound: no such agent or conversation.
+    """
     row = connection.execute(_versions, {"agent_id": agent_id, "conversation_id": conversation_id}).first()
     if row is None:
         if connection.execute(select(agents.c.id).where(agents.c.id == agent_id)).first() is None:
@@ -240,9 +147,7 @@ def take(connection: Connection, owner: str, limit: int) -> list[Work]:
     older = runs.alias("older")
     before = tuple_(older.c.created_at, older.c.id) < tuple_(runs.c.created_at, runs.c.id)
     same = older.c.conversation_id == runs.c.conversation_id
-    first = ~exists(
-        select(older.c.id).where(same, older.c.status.in_(OPEN), or_(older.c.status == "running", before))
-    )
+    first = ~exists(select(older.c.id).where(same, older.c.status.in_(OPEN), or_(older.c.status == "running", before)))
     query = select(runs).where(_unowned, runs.c.answered_by.is_(None), first)
     query = query.order_by(runs.c.created_at, runs.c.id).limit(limit)
     found = connection.execute(query.with_for_update(skip_locked=True, of=runs)).all()

@@ -18,8 +18,8 @@ from letta.schemas.schedules import (
     ScheduledMessages,
     WhenBusy,
 )
+from letta.store import accepting
 from letta.store import agents as agents_store
-from letta.store import runs as runs_store
 from letta.store.query import now, rows
 from letta.store.runs import OPEN, Work
 from letta.store.tables import agents, runs, schedule_occurrences, schedules
@@ -185,7 +185,7 @@ def _accept(connection: Connection, firing: Firing) -> tuple[Outcome, str | None
     if _still_waits(connection, firing.schedule_id):
         return Outcome.SKIPPED, "the run of the time before still waits for its turn"
     try:
-        runs_store.accept(connection, work, owner=None, running=False, answers=False, metadata=METADATA)
+        accepting.accept(connection, work, owner=None, running=False, answers=False, metadata=METADATA)
     except LettaError as error:
         return Outcome.REFUSED, error.message
     return Outcome.STARTED, firing.detail

@@ -10,6 +10,7 @@ import site
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,6 +75,7 @@ def seen_as(path: Path, isolation: Isolation) -> Path:
     return _WORLD / path.relative_to("/") if moved else path
 
 
+@lru_cache(maxsize=1)
 def own_packages() -> tuple[Path, ...]:
     """The folders of packages this server runs with; tools may import from them, after their own requirements."""
     return tuple(Path(folder).resolve() for folder in site.getsitepackages() if Path(folder).is_dir())

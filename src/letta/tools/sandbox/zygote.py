@@ -43,7 +43,9 @@ class Zygote:
         self._settings = settings
         self._calls: dict[int, int] = {}
         self._own = os.pidfd_open(os.getpid()) if self._boxed else -1
-        self._filter = filters.Filter(network=settings["network"], shared=settings["isolation"] == "landlock")
+        shared = settings["isolation"] == "landlock"
+        shut_in = settings["isolation"] != "none"
+        self._filter = filters.Filter(network=settings["network"], shared=shared) if shut_in else None
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     @property
@@ -162,7 +164,7 @@ class Zygote:
             kernel.drop_capabilities()
         if isolation == "landlock":
             kernel.landlock(self._settings["readable"], [order["folder"]], _DEVICES)
-        if isolation != "none":
+        if self._filter is not None:
             self._filter.install()
 
     def _box(self, slot: int) -> None:
