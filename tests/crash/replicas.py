@@ -1,6 +1,7 @@
 """Servers that die and come back, one after the other."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -57,7 +58,8 @@ class Replica:
         try:
             await asyncio.wait_for(self.process.wait(), patience)
         except TimeoutError:
-            self.process.kill()
+            with contextlib.suppress(ProcessLookupError):  # it has died just now
+                self.process.kill()
             await self.process.wait()
             return False
         assert self.process.returncode == -signal.SIGKILL, f"the server ended with {self.process.returncode}"

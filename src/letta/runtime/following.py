@@ -218,6 +218,8 @@ class Following:
                 continue
             try:
                 found = await self._database.read(run_events.progress, run_ids)
+            except StoreUnavailable:
+                continue
             except Exception:
                 # Whatever it was, readers that nobody wakes would wait for ever.
                 log.exception("runs that are followed are looked at later")
