@@ -36,11 +36,11 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def _leads_outside(method: str, path: str) -> bool:
-    """If a made-up request would reach for a made-up address, program or package. Their own tests have real ones."""
+    """If a made-up request would reach for a made-up address, program, package or model. Other tests have real ones."""
     return (
         "mcp" in path
         or "composio" in path
-        or path == "/v1/tools/run"
+        or path in ("/v1/tools/run", "/v1/tools/generate-tool")
         or (path.startswith("/v1/providers") and method != "GET")
     )
 

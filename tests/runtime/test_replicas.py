@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import orjson
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from tests.api.test_streams import frames
 from tests.arrival.conftest import Gate, Serve, postgres_url, two_servers
 from tests.cli.process import Process, server
@@ -164,6 +164,33 @@ async def test_readers_go_on_with_the_replica_that_took_the_run_over(two_servers
     known = [frame["id"] for frame in frames(again)[:-3]]
     assert frames(again)[:-3] == [frame for frame in frames(text)[:-3] if frame["id"] in known]
     assert frames(again)[-3:] == frames(text)[-3:]
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+async def test_readers_outlive_connections_that_are_cut(two_servers: Serve, tokens: bool) -> None:
+    gate = Gate("All of it is noted now.")
+    async with two_servers([REMEMBER], gate) as here, two_servers() as there:
+        run_id = await begin(here, stream_tokens=tokens)
+        await gate.reached.wait()
+        with watched(there, run_id, tokens=tokens) as far, watched(here, run_id, tokens=tokens) as near:
+            await until(lambda: bool(far) and bool(near))
+            for served in (here, there):
+                await served.parts.database.read(cut)
+            gate.open.set()
+            for seen in (far, near):
+                await until(partial(is_over, seen))
+            ends = [event for event in events_of([*far, *near]) if isinstance(event, Finished)]
+            assert [(end.stop_reason, end.failure) for end in ends] == [("end_turn", None)] * 2
+
+
+def is_over(seen: list[Part]) -> bool:
+    return bool(seen) and bool(seen[-1].events) and isinstance(seen[-1].events[-1], Finished)
+
+
+def cut(connection: Connection) -> None:
+    """End every connection of the database but this one."""
+    others = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
 
 
 def lapse(connection: Connection, run_id: str) -> None:
