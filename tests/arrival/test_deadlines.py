@@ -79,7 +79,7 @@ async def test_deadline_goes_on_while_the_server_is_down(tmp_path: Path) -> None
     gate = Gate()
     async with serve(tmp_path, [gate], shutdown_grace=0.01) as served:
         agent = await served.agent()
-        body = said("hi", deadline_seconds=0.5)
+        body = said("hi", deadline_seconds=3)
         run = (await served.http.post(f"/v1/agents/{agent['id']}/messages/async", json=body)).json()
         await gate.reached.wait()
     async with serve(tmp_path, [Gate()]) as served:

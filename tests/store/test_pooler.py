@@ -38,7 +38,8 @@ pidfile = {home}/pid
 def program() -> str:
     """Where PgBouncer is; Debian keeps it where only root looks."""
     found = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
-    assert found is not None, "install pgbouncer: these tests need the real one"
+    if found is None:
+        pytest.skip("pgbouncer is not installed; `.ci/run` installs it")
     return found
 
 

@@ -449,20 +449,26 @@ class Runner:
 
     async def _claim(self, running: Running) -> Versions | None:
         """Take the run when no other process works on the conversation. None when it was cancelled meanwhile."""
-        database = self._means.database
+        try:
+            # Most often it is free; others need not be told that somebody waits for it.
+            return await self._take_turn(running)
+        except Busy:
+            log.debug("conversation %s is busy in another process", running.work.conversation_id)
         with self._notices.watch(f"{FREED}{running.work.conversation_id}") as freed:
             while True:
                 freed.clear()
                 try:
-                    turn = await database.write(take_turn, running.work.id, self._owner)
+                    return await self._take_turn(running)
                 except Busy:
                     await rung(freed, _RETRY_CLAIM)
-                    continue
-                if turn is None:
-                    return None
-                running.work = turn.work
-                self._answer_for(running, turn.others)
-                return turn.versions
+
+    async def _take_turn(self, running: Running) -> Versions | None:
+        turn = await self._means.database.write(take_turn, running.work.id, self._owner)
+        if turn is None:
+            return None
+        running.work = turn.work
+        self._answer_for(running, turn.others)
+        return turn.versions
 
     def _answer_for(self, running: Running, others: Sequence[str]) -> None:
         """From here on a run answers for others that wait: those that wait here need not any more."""
