@@ -18,8 +18,8 @@ from letta.models.registry import Registry
 from letta.runtime.batches import Batches
 from letta.runtime.callbacks import Callbacks
 from letta.runtime.creation import Agents
-from letta.runtime.following import Following
 from letta.runtime.expiry import Expiry
+from letta.runtime.following import Following
 from letta.runtime.groups import Groups
 from letta.runtime.numbers import Numbers
 from letta.runtime.observe import Observer
