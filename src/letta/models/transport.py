@@ -81,10 +81,12 @@ class DirectTransport(httpx2.AsyncBaseTransport):
 
     async def _connect(self, url: httpx2.URL, seconds: float | None) -> "_Connection":
         scheme, host, port = _origin(url)
-        tls = {"ssl": self._tls, "server_hostname": host} if scheme == "https" else {}
+        tls, name = (self._tls, host) if scheme == "https" else (None, None)
         try:
             async with asyncio.timeout(seconds):
-                _, made = await asyncio.get_running_loop().create_connection(_Connection, host, port, **tls)
+                _, made = await asyncio.get_running_loop().create_connection(
+                    _Connection, host, port, ssl=tls, server_hostname=name
+                )
         except TimeoutError as error:
             raise httpx2.ConnectTimeout(f"no connection to {host}:{port} within {seconds} s") from error
         except (OSError, ssl.SSLError) as error:

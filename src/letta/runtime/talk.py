@@ -144,7 +144,5 @@ def spoken(running: Running) -> str:
 
 def said_in(messages: Iterable[Message]) -> str:
     """What an agent said to its caller, of all that came of a run."""
-    said = [
-        (message.data or {}).get("reply") or message.text for message in messages if message.role is Role.ASSISTANT
-    ]
+    said = [(message.data or {}).get("reply") or message.text for message in messages if message.role is Role.ASSISTANT]
     return "\n".join(text for text in said if text)

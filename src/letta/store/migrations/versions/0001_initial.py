@@ -669,9 +669,7 @@ def _tables() -> None:
         ),
         sa.PrimaryKeyConstraint("schedule_id", "due_at", name=op.f("pk_schedule_occurrences")),
     )
-    op.create_index(
-        op.f("ix_schedule_occurrences_agent_id"), "schedule_occurrences", ["agent_id"], unique=False
-    )
+    op.create_index(op.f("ix_schedule_occurrences_agent_id"), "schedule_occurrences", ["agent_id"], unique=False)
     op.create_table(
         "run_events",
         sa.Column("run_id", sa.Text(), nullable=False),
