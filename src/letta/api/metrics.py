@@ -3,6 +3,7 @@
 import asyncio
 
 from fastapi import Response
+from fastapi.responses import PlainTextResponse
 
 from letta.api import routes
 from letta.api.context import Parts
@@ -15,7 +16,9 @@ router = routes.router(tags=["health"])
 PATIENCE = 3.0
 
 
-@router.get("/metrics", response_model=None, responses={200: {"content": {"text/plain": {}}}})
+@router.get(
+    "/metrics", response_model=None, response_class=PlainTextResponse, responses={200: {"content": {"text/plain": {}}}}
+)
 async def read_metrics(parts: Parts) -> Response:
     """Metrics of this process in Prometheus's text form; `letta_runs_open` is of the whole database."""
     try:

@@ -64,6 +64,7 @@ def describe(app: FastAPI) -> None:
 
 def _complete(document: dict[str, Any]) -> None:
     components = document["components"]
+    _loosen(document)
     # FastAPI's own form of a 422: ours has one text.
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)
@@ -80,6 +81,18 @@ def _complete(document: dict[str, Any]) -> None:
             for status in _possible(path, method, methods[method]):
                 responses = methods[method]["responses"]
                 responses[status] = _either(responses.get(status), status)
+
+
+def _loosen(node: Any) -> None:
+    """Let a value fit more than one model of a choice that no field decides: settings of a model need not name whose."""
+    if isinstance(node, list):
+        for item in node:
+            _loosen(item)
+    elif isinstance(node, dict):
+        if "oneOf" in node and "discriminator" not in node:
+            node["anyOf"] = node.pop("oneOf")
+        for value in node.values():
+            _loosen(value)
 
 
 def _possible(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:

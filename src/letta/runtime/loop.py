@@ -4,8 +4,9 @@ Each step asks the model, carries out its tool calls and commits everything in o
 while a model is asked. Readers (HTTP, CLI, SDK) get what this generator yields and nothing else.
 """
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from time import perf_counter_ns
@@ -117,6 +118,7 @@ class _Turn:
         self.steps = 0
         self.stop: StopReason | None = None
         self.steered = False
+        self.is_cancelled = False
         self.started_ns = perf_counter_ns()
         self.first_token_ns: int | None = None
         self.tools_ns = 0  # of the calls outside, in the step that goes on
@@ -131,6 +133,7 @@ class _Turn:
                 async for event in begun:
                     yield event
             while self.stop is None:
+                self._go_on()
                 if self.steered:
                     await self._hear()
                 ids, timing = StepIds(new_id("step"), new_id("message")), self._timing()
@@ -200,6 +203,7 @@ class _Turn:
         before: tuple[Message, ...] = (answers.message,)
         if calls:
             await self._commit(commit.commit_inputs, scene, before, shown=False)
+            self._go_on()
             known |= await scene.toolbox.run_errands(calls, self.rules, self._errand(asked.step_id or ""))
             before = ()
         results = Results(scene, asked, known, before, plain, answers.denied)
@@ -312,6 +316,7 @@ class _Turn:
         yield Committed(done.messages, streamed=step.message_id)
         if waiting:
             return
+        self._go_on()
         began = perf_counter_ns()
         known = await toolbox.run_errands(step.calls, self.rules, self._errand(step.id))
         self.tools_ns = perf_counter_ns() - began
@@ -349,10 +354,25 @@ class _Turn:
         """Run one of the transactions of a step, and go on from what it stored. `shown`: readers are told of it."""
         write = self.means.database.write
         if self.record is None:
-            return await self._advance(await write(function, *args))
+            return await self._advance(await self._whole(write(function, *args)))
         async with self.record.committing(shown=shown):
-            done = await write(function, *args)
+            done = await self._whole(write(function, *args))
         return await self._advance(done)
+
+    async def _whole(self, writing: Coroutine[Any, Any, Commit]) -> Commit:
+        """Let a transaction end whatever happens: what it stored is told to the readers before the run stops."""
+        task = asyncio.ensure_future(writing)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            done = await task
+            self.is_cancelled = True
+            return done
+
+    def _go_on(self) -> None:
+        """Stop here if the run was cancelled while something was stored. Raises asyncio.CancelledError."""
+        if self.is_cancelled:
+            raise asyncio.CancelledError
 
     async def _hear(self) -> None:
         """Take in what others want to be heard with before the next step."""
