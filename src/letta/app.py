@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx2
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from letta.api import (
@@ -90,7 +90,7 @@ from letta.version import __version__
 
 log = logging.getLogger(__name__)
 
-ROUTERS: tuple[APIRouter, ...] = (
+ROUTERS: tuple[routes.Router, ...] = (
     health.router,
     metrics.router,
     agents.router,

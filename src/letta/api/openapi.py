@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
+from letta.api import routes
 from letta.schemas import wire_messages
 from letta.schemas.failures import ConflictRefusal, InvalidRequest, ModelRefusal, Refusal
 
@@ -55,6 +56,7 @@ def describe(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
+            routes.make_ready(app)
             _complete(describe_routes())
         assert app.openapi_schema is not None
         return app.openapi_schema
@@ -84,7 +86,7 @@ def _complete(document: dict[str, Any]) -> None:
 
 
 def _loosen(node: Any) -> None:
-    """Let a value fit more than one model of a choice that no field decides: settings of a model need not name whose."""
+    """Let a value fit several models of a choice that no field decides: settings of a model need not name whose."""
     if isinstance(node, list):
         for item in node:
             _loosen(item)

@@ -6,8 +6,6 @@ Paths in no table at all are unknown and answer 404. Nothing here is part of the
 
 from collections.abc import Awaitable, Callable
 
-from fastapi import APIRouter
-
 from letta.api import routes
 from letta.errors import NotBuilt
 
@@ -90,10 +88,10 @@ def _refusal(what: str) -> Callable[[], Awaitable[None]]:
     return refuse
 
 
-def _mounted() -> APIRouter:
+def _mounted() -> routes.Router:
     mounted = routes.router(include_in_schema=False)
     for method, path, what in missing_routes():
-        mounted.add_api_route(path, _refusal(what), methods=[method], status_code=501, response_model=None)
+        mounted.add(path, _refusal(what), [method], status_code=501, response_model=None)
     return mounted
 
 
