@@ -49,9 +49,8 @@ class Recall:
         """
         if not wanted.query.strip() or wanted.mode == "fts":
             return await self._database.read(self._by_words, wanted)
-        models = await self._database.read(search.models, wanted)
-        words, queries = await asyncio.gather(
-            self._database.read(search.by_words, wanted), self._vectors(set(models.values()), wanted.query)
+        words, (models, queries) = await asyncio.gather(
+            self._database.read(search.by_words, wanted), self._by_model(wanted)
         )
         if not queries and wanted.mode == "vector":
             return await self._database.read(self._by_words, replace(wanted, mode="fts"))
@@ -61,6 +60,11 @@ class Recall:
     def _by_words(self, connection: Connection, wanted: Wanted) -> Found:
         words = search.by_words(connection, wanted)
         return search.finish(connection, None, wanted, words, {}, {}, now())
+
+    async def _by_model(self, wanted: Wanted) -> tuple[dict[str, str], "dict[str, Vector]"]:
+        """The model of each owner, and the query's vector by model."""
+        models = await self._database.read(search.models, wanted)
+        return models, await self._vectors(set(models.values()), wanted.query)
 
     async def _vectors(self, handles: Iterable[str], query: str) -> dict[str, Vector]:
         """The query's vector by model, for the models that answer."""
