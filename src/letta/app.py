@@ -196,7 +196,7 @@ async def open_server(
         scheduled.start()
         numbers.start()
         callbacks = _callbacks(settings, database)
-        runner.after_run.append(callbacks.after_run)
+        runner.afterwards.hooks.append(callbacks.after_run)
         callbacks.start()
         expiry = Expiry(database, settings.approval_timeout)
         expiry.start()
@@ -286,7 +286,7 @@ def _runner(
     runners[ToolType.LETTA_MULTI_AGENT_CORE] = talking.run
     runners.update({name: timed(tool_runner, observer) for name, tool_runner in runners.items()})
     code.runners = runners
-    runner.after_run += [talking.after_run, Sleeptime(database, runner).after_run]
+    runner.afterwards.hooks += [talking.after_run, Sleeptime(database, runner).after_run]
     return runner, talking
 
 

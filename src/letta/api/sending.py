@@ -12,7 +12,7 @@ from letta.api.arrival import Marks, arrival_of
 from letta.api.context import Server, reply
 from letta.api.wire import WireOptions
 from letta.errors import InvalidRequest, InvalidValue, NotBuilt
-from letta.runtime.runner import Running
+from letta.runtime.running import Running
 from letta.schemas.runs import Run, RunStatus
 from letta.schemas.sends import BusyPolicy, SendRequest
 from letta.store import runs

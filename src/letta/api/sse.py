@@ -21,7 +21,7 @@ from letta.errors import LettaError, ModelError, PendingApproval
 from letta.runtime.events import Committed, Delta, Event, Failure, Finished, RunUsage
 from letta.runtime.following import Following, Part
 from letta.runtime.records import usage_json
-from letta.runtime.runner import Running
+from letta.runtime.running import Running
 from letta.schemas.messages import Message, Role
 from letta.schemas.runs import StopReason
 from letta.store.query import now

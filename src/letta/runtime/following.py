@@ -21,7 +21,8 @@ from letta.runtime import recording
 from letta.runtime.closing import LATE
 from letta.runtime.events import Committed, Event, Failure, Finished, RunUsage, stored_failure
 from letta.runtime.records import usage_from_json
-from letta.runtime.runner import INTERRUPTED, PROGRESS, STOPPING, Runner, Running
+from letta.runtime.runner import Runner
+from letta.runtime.running import INTERRUPTED, PROGRESS, STOPPING, Running
 from letta.schemas.messages import Message, ToolCallPart
 from letta.schemas.runs import StopReason
 from letta.store import messages, run_events

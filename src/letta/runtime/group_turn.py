@@ -15,7 +15,8 @@ import orjson
 
 from letta.errors import Conflict, InvalidRequest, LettaError, NotFound
 from letta.runtime.events import Committed, Delta, Failure, Finished, Log, RunUsage, added, failure_of
-from letta.runtime.runner import Runner, Running
+from letta.runtime.runner import Runner
+from letta.runtime.running import Running
 from letta.runtime.talk import spoken
 from letta.schemas.groups import Group, ManagerType
 from letta.schemas.runs import RunStatus, StopReason

@@ -16,7 +16,8 @@ from letta.errors import Busy, Conflict, InvalidValue, LettaError, NotBuilt, Sto
 from letta.runtime.creation import Agents
 from letta.runtime.events import Finished
 from letta.runtime.group_turn import FLOOR, Member, Turn
-from letta.runtime.runner import Runner, Running
+from letta.runtime.runner import Runner
+from letta.runtime.running import Running
 from letta.runtime.talk import Talk, said_in
 from letta.schemas.groups import Group, ManagerType
 from letta.schemas.runs import RunStatus

@@ -6,7 +6,7 @@ asking the database again and again. A run goes on when the client that asked fo
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from time import perf_counter_ns
@@ -15,16 +15,18 @@ from typing import Any
 from uuid import uuid4
 
 from letta import log as logs
-from letta.errors import Busy, Conflict, DeadlineExceeded, InterruptedTooOften, LettaError, NotFound, StoreUnavailable
+from letta.errors import Busy, Conflict, InterruptedTooOften, LettaError, StoreUnavailable
 from letta.runtime import approvals, commit, loop
+from letta.runtime.afterwards import Afterwards
 from letta.runtime.arrival import take_turn
 from letta.runtime.commit import LostRun
 from letta.runtime.compact_now import compact_now
-from letta.runtime.events import Committed, EventLog, Failure, Finished, RunUsage, failure_of
+from letta.runtime.events import Committed, Failure, Finished, RunUsage
 from letta.runtime.lanes import Lanes, Ticket
 from letta.runtime.loop import Means
 from letta.runtime.recording import Record
 from letta.runtime.records import Timing
+from letta.runtime.running import CANCEL, FREED, INTERRUPTED, PROGRESS, STOPPING, Running, failure_of_run, too_late
 from letta.runtime.unowned import DEFAULT_SLOTS, Unowned
 from letta.schemas.common import new_id
 from letta.schemas.compaction import CompactionResponse, CompactionSettings
@@ -46,43 +48,6 @@ _MOST_ATTEMPTS = 20
 """How often a run is taken up: one that kills its server, or cannot be stored, must not do so for ever."""
 _FOLLOWED = 30.0
 _SHARE, _SHARE_UNHEARD = 0.05, 0.25
-# What notices are about: a run's progress, its cancelling, the end of a run of a conversation, of this process.
-PROGRESS, CANCEL, FREED, STOPPING = "run:", "cancel:", "freed:", "stopping"
-INTERRUPTED = Finished(
-    StopReason.ERROR, RunUsage(), Failure("stream_incomplete", "The run was interrupted", 503), stored=False
-)
-
-AfterRun = Callable[[Work, Finished], Awaitable[None]]
-"""Called once for each run that ended here, after its row says so."""
-
-
-class Running:
-    """A run this process takes care of. `record` keeps the pieces of its messages, if readers are shown those."""
-
-    def __init__(self, work: Work, ticket: Ticket | None = None) -> None:
-        self.work = work
-        self.ticket = ticket
-        self.events = EventLog()
-        self.task: asyncio.Task[None] | None = None
-        self.cancelled = False
-        self.expired = False
-        self.deadline: asyncio.TimerHandle | None = None
-        # The run that answers for this one, and the first of its events that do.
-        self.answered_by: tuple[Running, int] | None = None
-        self.record: Record | None = None
-        self.followed_until = 0.0
-        self.sharing: asyncio.Task[None] | None = None
-
-    @property
-    def topic(self) -> str:
-        """What notices of its progress are about."""
-        return f"{PROGRESS}{self.work.id}"
-
-    def expire(self) -> None:
-        """Its deadline has come."""
-        if self.task is not None and not self.cancelled:
-            self.expired = True
-            self.task.cancel()
 
 
 class Runner:
@@ -116,8 +81,7 @@ class Runner:
         self._lanes = Lanes()
         self._answered: dict[str, None] = {}
         self._stopping = False
-        self.after_run: list[AfterRun] = []
-        self._afterwards: set[asyncio.Task[None]] = set()
+        self.afterwards = Afterwards()
         self._upkeep: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -143,9 +107,7 @@ class Runner:
             for task in unfinished:
                 task.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
-        for after in self._afterwards:
-            after.cancel()
-        await asyncio.gather(*self._afterwards, return_exceptions=True)
+        await self.afterwards.close()
         await self._means.database.write(runs.release, self._owner)
 
     async def start(
@@ -352,7 +314,7 @@ class Runner:
             if running.cancelled:
                 await self._end(running, StopReason.CANCELLED, None, started)
             elif running.expired:
-                await self._end(running, StopReason.ERROR, _too_late(running.work), started)
+                await self._end(running, StopReason.ERROR, too_late(running.work), started)
         except LostRun:
             # Cancelled by somebody, here or elsewhere, or taken over: only the first leaves it to us to end it.
             await self._end(running, StopReason.CANCELLED, None, started)
@@ -362,7 +324,7 @@ class Runner:
         except Exception as error:
             # Nothing may leave a run without an end: its row and its readers get one whatever went wrong.
             log.exception("run %s failed", running.work.id)
-            failure = _failure(error)
+            failure = failure_of_run(error)
             await self._end(running, StopReason.ERROR, failure, started)
         finally:
             self._lanes.leave(conversation_id, ticket)
@@ -377,7 +339,7 @@ class Runner:
         if finished is None:
             running.events.publish(INTERRUPTED)
         elif finished.stored and running.answered_by is None:
-            self._call_after(running.work, finished)
+            self.afterwards.call(running.work, finished)
         if finished is not None and finished.stored:
             self._means.observer.run_ended(running.work, finished)
         else:
@@ -386,21 +348,6 @@ class Runner:
         self._notices.tell(running.topic)
         self._notices.tell(f"{FREED}{running.work.conversation_id}")
         self._unowned.ended(running.work.id)
-
-    def _call_after(self, work: Work, finished: Finished) -> None:
-        """Let those know who wait for runs to end; nobody waits for them."""
-        for hook in self.after_run:
-            task = asyncio.create_task(self._after(hook, work, finished), name=f"after {work.id}")
-            self._afterwards.add(task)
-            task.add_done_callback(self._afterwards.discard)
-
-    async def _after(self, hook: AfterRun, work: Work, finished: Finished) -> None:
-        with logs.bind(run_id=work.id, agent_id=work.agent_id):
-            try:
-                await hook(work, finished)
-            except Exception:
-                # The run is over and answered: what comes after it must not reach anybody but the operator.
-                log.exception("what follows a run failed")
 
     async def _work(self, running: Running, versions: Versions) -> None:
         if running.work.attempt > _MOST_ATTEMPTS:
@@ -539,14 +486,3 @@ class Runner:
     def _begin_taken(self, work: Work) -> None:
         """Wait for the turn of a run that another process accepted."""
         self._begin(work, self._lanes.join(work.conversation_id), None)
-
-
-def _too_late(work: Work) -> Failure:
-    seconds = work.request["deadline_seconds"]
-    return failure_of(DeadlineExceeded(f"run {work.id} did not end within {seconds:g} seconds (deadline_seconds)"))
-
-
-def _failure(error: Exception) -> Failure:
-    if isinstance(error, NotFound | InterruptedTooOften):
-        return failure_of(error)
-    return Failure("internal_error", "An unknown error occurred", 500)

@@ -8,7 +8,8 @@ import orjson
 
 from letta.errors import LettaError, ToolFailed
 from letta.runtime.events import Committed
-from letta.runtime.runner import Runner, Running
+from letta.runtime.runner import Runner
+from letta.runtime.running import Running
 from letta.schemas.agents import AgentState
 from letta.schemas.messages import Message, Role
 from letta.schemas.sends import MessageInput, SendRequest
