@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -116,6 +117,8 @@ def keyboard(folder: Path, *arguments: str, **environment: str) -> Iterator[Keyb
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
+        # Who runs the tests in the background of a shell ignores the signal, and so would the command.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     os.close(theirs)
     try:
