@@ -64,5 +64,7 @@ async def _summaries(connection: Connection, path: str) -> int:
         page = orjson.loads(answer.body)
         if not page:
             return found
-        found += sum('"system_alert"' in str(message.get("content")) for message in page)
+        # A summary is shown as a user's message, and is none of those that were sent.
+        asked = [message["content"] for message in page if message["message_type"] == "user_message"]
+        found += sum(not text.startswith("Note ") for text in asked)
         after = f"&after={page[-1]['id']}"

@@ -66,12 +66,15 @@ async def _check_marks(talker: Talker) -> None:
     times = Counter(passage["text"].removeprefix("mark ") for passage in passages)
     assert {name: count for name, count in times.items() if count > 1} == {}
     assert set(times) <= set(talker.marks)
+    # Where nothing interrupted the call, its effect is there: the tool really was carried out.
+    assert times, f"none of {len(talker.marks)} marks was left"
 
 
 def _check_stream(stream: Stream, stored: list[dict[str, Any]]) -> None:
     """Every frame came once, and the pieces of each stored message are that message."""
     numbers = [frame["seq_id"] for frame in stream.frames if frame.get("seq_id") is not None]
     assert numbers == sorted(set(numbers)), f"{stream.run_id}: {numbers}"
+    assert stored, f"{stream.run_id} has no messages"
     kinds = [frame["message_type"] for frame in stream.frames]
     assert kinds.count("stop_reason") == 1, kinds
     for message in stored:

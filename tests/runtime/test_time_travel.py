@@ -124,8 +124,7 @@ async def test_waiting_approval_waits_in_the_fork_too(served: Served) -> None:
     await served.send(agent["id"], "my name is Ann")
     state = (await served.http.get(path)).json()
     made = (await served.http.post(f"/v1/steps/{(await steps(served, agent['id']))[-1]}/fork")).json()
-    if state["pending_approval"] is None:
-        raise AssertionError("the call should wait for an approval")
+    assert state["pending_approval"] is not None
     call = made["pending_approval"]["tool_call"]
     approval = {
         "type": "approval",

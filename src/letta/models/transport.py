@@ -41,12 +41,13 @@ class DirectTransport(httpx2.AsyncBaseTransport):
             httpx2.RequestError: its leaves, for no connection, a broken one, or silence.
         """
         timeout = request.extensions.get("timeout", {})
-        head, body = _head(request), b"".join([chunk async for chunk in request.stream])  # type: ignore[union-attr]
+        head, body = _head(request), b"".join([chunk async for chunk in request.stream])  # type: ignore[union-attr]  # an AsyncClient gives both kinds a way to be read so
         connection = self._kept(request.url) or await self._connect(request.url, timeout.get("connect"))
         try:
             await connection.send(head + body, timeout.get("write"), bodiless=request.method == "HEAD")
             await connection.headers(timeout.get("read"))
         except BaseException:
+            # A cancelled request, too, leaves an answer on the way that nobody will read.
             connection.abort()
             raise
         stream = _Answer(self, connection, _origin(request.url), timeout.get("read"))
