@@ -52,6 +52,13 @@ async def test_blocks_are_listed_oldest_first_and_counted(served: Served) -> Non
     assert newest.json() == blocks[-1:]
 
 
+async def test_blocks_made_together_are_listed_in_their_order(served: Served) -> None:
+    labels = [f"label {number}" for number in range(8)]
+    agent = await served.agent(memory_blocks=[{"label": label, "value": ""} for label in labels])
+    for path in ("/v1/blocks/", f"/v1/agents/{agent['id']}/core-memory/blocks"):
+        assert [block["label"] for block in (await served.http.get(path)).json()] == labels
+
+
 async def test_blocks_are_found_by_label_name_tags_identity_and_number_of_agents(served: Served) -> None:
     mine = await made(served, "mine", tags=["x"], name="starter")
     other = await made(served, "other", tags=["x", "y"])

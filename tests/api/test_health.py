@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
-from tests.runtime.test_runner import Gate, until
+from tests.runtime.test_runner import Gate
 from tests.serving import Served, serve
 
 from letta.api import health
@@ -99,14 +99,15 @@ async def test_a_database_that_does_not_answer_is_said_and_not_waited_for(
 ) -> None:
     monkeypatch.setattr(health, "PATIENCE", 0.05)
     monkeypatch.setattr(metrics_api, "PATIENCE", 0.05)
-    hung = threading.Event()
-    reads = [asyncio.create_task(served.parts.database.read(lambda _: hung.wait(30))) for _ in range(4)]
+    hung, hanging = threading.Event(), threading.Semaphore(0)
 
-    async def all_in_use() -> bool:
-        return served.parts.database.connections().in_use == len(reads)
+    def hang(_: Connection) -> None:
+        hanging.release()
+        hung.wait(30)
 
+    reads = [asyncio.create_task(served.parts.database.read(hang)) for _ in range(4)]
     try:
-        await until(all_in_use)
+        await asyncio.gather(*(asyncio.to_thread(hanging.acquire, timeout=30) for _ in reads))
         found = await metrics(served)
         ready = await served.http.get("/v1/ready")
     finally:

@@ -57,7 +57,7 @@ class Talker:
 
     async def talk(self) -> None:
         """Say one thing after the other, each until it is acknowledged."""
-        acts = itertools.cycle([self._plain, self._stream, self._mark, self._remember, self._stream])
+        acts = itertools.cycle([self._plain, self._stream, self.mark, self._remember, self._stream])
         for number, act in enumerate(acts):
             if self.stopped:
                 return
@@ -70,8 +70,8 @@ class Talker:
         insert = {"call": "memory_insert", "args": {"label": "human", "new_string": f"fact {name}"}}
         await self._send("!script " + orjson.dumps([insert, f"noted {name}"]).decode())
 
-    async def _mark(self, name: str) -> None:
-        """An unsafe tool: its effect is outside of the step."""
+    async def mark(self, name: str) -> None:
+        """Have an unsafe tool called: its effect is outside of the step."""
         self.marks.append(name)
         await self._send("!script " + orjson.dumps([{"call": "mark", "args": {"number": name}}, "done"]).decode())
 

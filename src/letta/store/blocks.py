@@ -12,7 +12,7 @@ from letta.errors import Conflict, InvalidValue, NotFound
 from letta.schemas.blocks import Block, BlockAction, CreateBlock
 from letta.schemas.common import new_id, stored
 from letta.store.block_filter import BlockFilter, filtered
-from letta.store.query import now, rows
+from letta.store.query import now, rows, times_in_order
 from letta.store.tables import (
     agent_blocks,
     agents,
@@ -84,20 +84,20 @@ def create(connection: Connection, request: CreateBlock, author: Author = USER) 
 
 
 def create_all(connection: Connection, requests: Sequence[CreateBlock], author: Author = USER) -> list[Block]:
-    """The same for many blocks, in one statement for each table."""
+    """The same for many blocks, in one statement for each table; lists by time have them in this order."""
     if not requests:
         return []
-    moment = now()
-    made = [
-        request.model_dump(exclude={"tags"})
+    made: list[dict[str, Any]] = [
+        {"version": 1, "created_at": moment, "updated_at": moment}
+        | request.model_dump(exclude={"tags"})
         | {
             "id": new_id("block"),
             "hidden": bool(request.hidden),
             "value": _fitting(request.label, request.value, request.limit),
         }
-        for request in requests
+        for moment, request in zip(times_in_order(len(requests)), requests, strict=True)
     ]
-    connection.execute(_insert, [{"version": 1, "created_at": moment, "updated_at": moment, **one} for one in made])
+    connection.execute(_insert, made)
     connection.execute(
         _insert_version,
         [_version(one["id"], 1, one, BlockAction.CREATE, state=1, parent=None, author=author) for one in made],

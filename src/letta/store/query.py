@@ -1,7 +1,7 @@
 """Cursor paging and small helpers shared by every list."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import Column, Connection, Select, Table, and_, literal, or_, select, tuple_
@@ -14,6 +14,12 @@ Order = Literal["asc", "desc"]
 def now() -> datetime:
     """The current time, UTC, in whole microseconds."""
     return datetime.now(UTC)
+
+
+def times_in_order(count: int) -> list[datetime]:
+    """The current time `count` times, a microsecond apart: what is made together keeps its order."""
+    start = now()
+    return [start + timedelta(microseconds=number) for number in range(count)]
 
 
 def page(
