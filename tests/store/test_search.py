@@ -61,7 +61,8 @@ def find(
     found = search.by_words(connection, wanted)
     models = search.models(connection, wanted)
     queries = {} if query is None else dict.fromkeys(models.values(), query)
-    return search.finish(connection, matrices or Matrices(), wanted, found, models, queries, at(0))
+    meaning = search.by_meaning(connection, matrices or Matrices(), wanted, models, queries) if queries else None
+    return search.finish(connection, wanted, found, meaning, at(0))
 
 
 def ids(found: Found) -> list[str]:

@@ -105,7 +105,7 @@ async def search_passages(parts: Parts, body: PassageSearch) -> Response:
         body.limit,
         body.search_mode,
     )
-    answer = await archival.find(parts.database, parts.recall, question, chosen)
+    answer = await archival.find(parts.recall, question, chosen)
     items = [
         PassageSearchItem(
             passage=one.passage,

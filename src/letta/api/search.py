@@ -12,7 +12,7 @@ from letta.api.wire import to_wire
 from letta.memory.recall import moment
 from letta.schemas.message_search import FoundMessage, MessageSearch, MessageSearchResult
 from letta.schemas.messages import Message, Role
-from letta.store import messages, search
+from letta.store import agents, messages, search
 from letta.store.pieces import MESSAGE
 from letta.store.search import Hit, Mode, Wanted
 
@@ -49,8 +49,10 @@ async def _find(parts: Server, body: MessageSearch) -> tuple[list[tuple[Message,
     wanted = await _wanted(parts, body)
     if wanted is None:
         return [], body.search_mode
-    result = await parts.recall.find(wanted)
-    known = await parts.database.read(messages.named, [hit.item_id for hit in result.hits])
+    result, known = await parts.recall.find(wanted, messages.named)
+    if not result.hits and body.agent_id is not None:
+        # Nothing, or nobody? Asked only here, because most searches find something.
+        await parts.database.read(agents.require, body.agent_id)
     return [(known[hit.item_id], hit) for hit in result.hits if hit.item_id in known], result.mode
 
 
@@ -60,7 +62,7 @@ async def _wanted(parts: Server, body: MessageSearch) -> Wanted | None:
     if body.roles and not roles:
         return None
     zone = ZoneInfo("UTC")
-    if body.agent_id is not None:
+    if body.agent_id is not None and (body.start_date or body.end_date):
         zone = await parts.database.read(timezone_of, body.agent_id)
     thread = body.conversation_id
     if thread == "default":

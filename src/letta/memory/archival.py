@@ -51,7 +51,7 @@ class Answer(NamedTuple):
     mode: Mode
 
 
-async def find(database: Database, recall: Recall, question: Question, archive_ids: Sequence[str] | None) -> Answer:
+async def find(recall: Recall, question: Question, archive_ids: Sequence[str] | None) -> Answer:
     """Search some archives, or with None all there are. An empty question gives the newest."""
     wanted = Wanted(
         PASSAGE,
@@ -64,15 +64,14 @@ async def find(database: Database, recall: Recall, question: Question, archive_i
         tag_match=question.tag_match,
         limit=question.limit,
     )
-    result = await recall.find(wanted)
-    known = await database.read(passages.named, [hit.item_id for hit in result.hits])
+    result, known = await recall.find(wanted, passages.named)
     found = [Remembered(known[hit.item_id], hit) for hit in result.hits if hit.item_id in known]
     return Answer(found, result.mode)
 
 
 async def find_for_agent(database: Database, recall: Recall, agent_id: str, question: Question) -> Answer:
     """Search everything an agent keeps."""
-    return await find(database, recall, question, await database.read(search.archives_of, agent_id))
+    return await find(recall, question, await database.read(search.archives_of, agent_id))
 
 
 def keep(connection: Connection, agent_id: str, new: Sequence[CreatePassage]) -> list[Passage]:

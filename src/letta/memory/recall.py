@@ -1,15 +1,15 @@
 """Searching what was said and what was kept: words and meaning together, fast, and by words alone where it must be.
 
-Makes the query's vector while the database looks for its words. Knows no HTTP and no tool.
+Makes the query's vector, and compares it, while the database looks for its words. Knows no HTTP and no tool.
 """
 
 import asyncio
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -19,12 +19,13 @@ from letta.models.embeddings import Embeddings
 from letta.store import comparing, search
 from letta.store.access import Database
 from letta.store.query import now
-from letta.store.search import Found, Wanted
+from letta.store.search import Candidate, Found, Meaning, Wanted
 from letta.store.vectors import Vector
 
 if TYPE_CHECKING:
     from letta.store.matrices import Matrices
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _DATE_ONLY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -38,8 +39,8 @@ class Recall:
         self._embeddings = embeddings
         self._matrices: Matrices | None = None
 
-    async def find(self, wanted: Wanted) -> Found:
-        """What fits best, best first; the newest for an empty query.
+    async def find(self, wanted: Wanted, read: Callable[[Connection, Sequence[str]], T]) -> tuple[Found, T]:
+        """What fits best, best first, the newest for an empty query; and what `read` makes of the ids of the hits.
 
         Where there is no vector to compare with (no embedding model, or one that does not answer) the words decide,
         and the answer's `mode` says so.
@@ -48,23 +49,20 @@ class Recall:
             letta.errors.NotFound: the conversation to search in does not exist.
         """
         if not wanted.query.strip() or wanted.mode == "fts":
-            return await self._database.read(self._by_words, wanted)
-        words, (models, queries) = await asyncio.gather(
-            self._database.read(search.by_words, wanted), self._by_model(wanted)
-        )
-        if not queries and wanted.mode == "vector":
-            return await self._database.read(self._by_words, replace(wanted, mode="fts"))
-        self._matrices = self._matrices or comparing.matrices()
-        return await self._database.read(search.finish, self._matrices, wanted, words, models, queries, now())
+            return await self._database.read(_by_words, wanted, read)
+        words, meaning = await asyncio.gather(self._database.read(search.by_words, wanted), self._by_meaning(wanted))
+        if meaning is None and wanted.mode == "vector":
+            return await self._database.read(_by_words, replace(wanted, mode="fts"), read)
+        return await self._database.read(_finish, wanted, words, meaning, read)
 
-    def _by_words(self, connection: Connection, wanted: Wanted) -> Found:
-        words = search.by_words(connection, wanted)
-        return search.finish(connection, None, wanted, words, {}, {}, now())
-
-    async def _by_model(self, wanted: Wanted) -> tuple[dict[str, str], "dict[str, Vector]"]:
-        """The model of each owner, and the query's vector by model."""
+    async def _by_meaning(self, wanted: Wanted) -> Meaning | None:
+        """What is most like the query; None where there is no vector to compare."""
         models = await self._database.read(search.models, wanted)
-        return models, await self._vectors(set(models.values()), wanted.query)
+        queries = await self._vectors(set(models.values()), wanted.query)
+        if not queries:
+            return None
+        self._matrices = self._matrices or comparing.matrices()
+        return await self._database.read(search.by_meaning, self._matrices, wanted, models, queries)
 
     async def _vectors(self, handles: Iterable[str], query: str) -> dict[str, Vector]:
         """The query's vector by model, for the models that answer."""
@@ -78,6 +76,23 @@ class Recall:
             # A search is never refused for want of a vector: words are there.
             log.warning("searching by words only, %s does not answer: %s", handle, error or "too slow")
             return handle, None
+
+
+def _by_words(
+    connection: Connection, wanted: Wanted, read: Callable[[Connection, Sequence[str]], T]
+) -> tuple[Found, T]:
+    return _finish(connection, wanted, search.by_words(connection, wanted), None, read)
+
+
+def _finish(
+    connection: Connection,
+    wanted: Wanted,
+    words: list[Candidate],
+    meaning: Meaning | None,
+    read: Callable[[Connection, Sequence[str]], T],
+) -> tuple[Found, T]:
+    found = search.finish(connection, wanted, words, meaning, now())
+    return found, read(connection, [hit.item_id for hit in found.hits])
 
 
 def moment(text: str | None, zone: ZoneInfo, name: str, *, end_of_day: bool) -> datetime | None:

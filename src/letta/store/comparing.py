@@ -17,13 +17,13 @@ Conditions = Sequence[ColumnElement[bool]]
 
 
 class Comparison(Protocol):
-    """The cosines of one query with the vectors of some owners."""
+    """The cosines of one query with the vectors of some owners. It outlives the connection it was made with."""
 
-    def nearest(self, conditions: Conditions, limit: int) -> dict[int, float]:
+    def nearest(self, connection: Connection, conditions: Conditions, limit: int) -> dict[int, float]:
         """The best pieces for which all conditions (on `pieces`) hold, best first."""
         ...
 
-    def of(self, piece_ids: Iterable[int]) -> dict[int, float]:
+    def of(self, connection: Connection, piece_ids: Iterable[int]) -> dict[int, float]:
         """The cosines of these pieces, as far as they have a vector."""
         ...
 
@@ -39,26 +39,27 @@ def compare(
 ) -> Comparison:
     """Compare the query (by model, as each model has vectors of its own) with each owner's vectors of its model."""
     if pgvector.is_used(connection):
-        return _InDatabase(connection, models, queries)
+        return _InDatabase(models, queries)
     return kept.compare(connection, models, queries)
 
 
 class _InDatabase:
-    def __init__(self, connection: Connection, models: Mapping[str, str], queries: Mapping[str, Vector]) -> None:
-        self._connection = connection
+    def __init__(self, models: Mapping[str, str], queries: Mapping[str, Vector]) -> None:
         self._queries = {model: query.tolist() for model, query in queries.items()}
         self._owners: dict[str, list[str]] = {}
         for owner, model in models.items():
             self._owners.setdefault(model, []).append(owner)
 
-    def nearest(self, conditions: Conditions, limit: int) -> dict[int, float]:
-        found = [pair for model in self._queries for pair in self._of_model(model, conditions, limit)]
+    def nearest(self, connection: Connection, conditions: Conditions, limit: int) -> dict[int, float]:
+        found = [pair for model in self._queries for pair in self._of_model(connection, model, conditions, limit)]
         return dict(sorted(found, key=lambda pair: -pair[1])[:limit])
 
-    def of(self, piece_ids: Iterable[int]) -> dict[int, float]:
+    def of(self, connection: Connection, piece_ids: Iterable[int]) -> dict[int, float]:
         chosen = [pieces.c.id.in_(list(piece_ids))]
-        return dict(pair for model in self._queries for pair in self._of_model(model, chosen, None))
+        return dict(pair for model in self._queries for pair in self._of_model(connection, model, chosen, None))
 
-    def _of_model(self, model: str, conditions: Conditions, limit: int | None) -> list[tuple[int, float]]:
+    def _of_model(
+        self, connection: Connection, model: str, conditions: Conditions, limit: int | None
+    ) -> list[tuple[int, float]]:
         mine = pieces.c.owner.in_(self._owners.get(model, []))
-        return pgvector.cosines(self._connection, model, self._queries[model], [mine, *conditions], limit)
+        return pgvector.cosines(connection, model, self._queries[model], [mine, *conditions], limit)

@@ -67,12 +67,11 @@ class Matrices:
     def compare(self, connection: Connection, models: Mapping[str, str], queries: Mapping[str, Vector]) -> "InMemory":
         """The query (by model) against the vectors of owners, given with the model of each."""
         return InMemory(
-            connection,
             [
                 self.scores(connection, owner, model, queries[model])
                 for owner, model in models.items()
                 if model in queries
-            ],
+            ]
         )
 
     def _current(self, connection: Connection, owner: str, model: str, size: int) -> _Matrix:
@@ -124,15 +123,16 @@ def _counters(connection: Connection, owner: str) -> tuple[int, int]:
 class InMemory:
     """A letta.store.comparing.Comparison with vectors in memory."""
 
-    def __init__(self, connection: Connection, parts: Sequence[Scores]) -> None:
-        self._connection = connection
+    def __init__(self, parts: Sequence[Scores]) -> None:
         self._parts = parts
 
-    def nearest(self, conditions: Sequence[ColumnElement[bool]], limit: int) -> dict[int, float]:
+    def nearest(
+        self, connection: Connection, conditions: Sequence[ColumnElement[bool]], limit: int
+    ) -> dict[int, float]:
         """The best pieces for which all conditions hold, best first."""
         ids, cosines = self._all()
         if conditions:
-            allowed = self._connection.execute(select(pieces.c.id).where(*conditions)).scalars().all()
+            allowed = connection.execute(select(pieces.c.id).where(*conditions)).scalars().all()
             kept = np.isin(ids, np.array(allowed, np.int64))
             ids, cosines = ids[kept], cosines[kept]
         if len(ids) > limit:
@@ -147,8 +147,9 @@ class InMemory:
         ids = np.concatenate([np.empty(0, np.int64), *(part.pieces for part in self._parts)])
         return ids, np.concatenate([np.empty(0, np.float32), *(part.cosines for part in self._parts)])
 
-    def of(self, piece_ids: Iterable[int]) -> dict[int, float]:
+    def of(self, connection: Connection, piece_ids: Iterable[int]) -> dict[int, float]:
         """The cosines of these pieces, as far as they have a vector."""
+        del connection  # they are in memory
         wanted, found = list(piece_ids), dict[int, float]()
         for part in self._parts:
             place_of, end = part.places.get, len(part.cosines)

@@ -1,7 +1,7 @@
 """Finding messages and passages by their words, by meaning, or by both. Knows no embedding model: it is given vectors.
 
-A search has two halves, so that the query's vector can be made while the words are looked for: `by_words`, then
-`finish`, which compares vectors and ranks. Both run in a read of the caller.
+A search has two halves that do not wait for each other, `by_words` and `by_meaning`, so that the query's vector can be
+made and compared while the words are looked for. `finish` ranks what both found. Each runs in a read of the caller.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,8 +38,10 @@ __all__ = [
     "Candidate",
     "Found",
     "Hit",
+    "Meaning",
     "Mode",
     "Wanted",
+    "by_meaning",
     "by_words",
     "finish",
     "forget_agent",
@@ -103,6 +105,14 @@ class Wanted:
         return max(LEAST_POOL, 2 * self.limit)
 
 
+class Meaning(NamedTuple):
+    """What vectors found: the nearest pieces, and what else can be compared with the query."""
+
+    found: list[Candidate]
+    lowest: float
+    comparison: comparing.Comparison
+
+
 class Found(NamedTuple):
     """What a search found, best first, and how: `mode` differs from the wanted one where there are no vectors."""
 
@@ -128,7 +138,7 @@ def by_words(connection: Connection, wanted: Wanted) -> list[Candidate]:
         if wanted.owners is not None:
             newest = newest.where(pieces.c.owner.in_(wanted.owners))
         newest = newest.order_by(pieces.c.created_at.desc(), pieces.c.id.desc()).limit(wanted.limit)
-        return [Candidate(*row) for row in connection.execute(newest)]
+        return [Candidate(*row) for row in connection.execute(newest).all()]
     phrases = words.phrases(wanted.query)
     if not phrases or wanted.mode == "vector" or wanted.owners == ():
         return []
@@ -137,44 +147,46 @@ def by_words(connection: Connection, wanted: Wanted) -> list[Candidate]:
     return _by_words_postgres(connection, wanted, phrases, conditions)
 
 
-def finish(
+def by_meaning(
     connection: Connection,
-    matrices: "Matrices | None",
+    matrices: "Matrices",
     wanted: Wanted,
-    found: list[Candidate],
     models: Mapping[str, str],
     queries: Mapping[str, Vector],
-    present: datetime,
+) -> Meaning | None:
+    """The pieces that are most like the query; None where no piece has a vector. `queries` are its vectors by model."""
+    comparison = comparing.compare(connection, matrices, models, queries)
+    nearest = comparison.nearest(connection, _conditions(connection, wanted), wanted.pool)
+    if not nearest:
+        return None
+    # Among few, the least alike may still be alike; the worst of many is not.
+    lowest = min(nearest.values()) if len(nearest) == wanted.pool else 0.0
+    found = [Candidate(*row) for row in connection.execute(_by_piece, {"ids": list(nearest)}).all()]
+    for one in found:
+        one.cosine = nearest[one.piece_id]
+    return Meaning(found, lowest, comparison)
+
+
+def finish(
+    connection: Connection, wanted: Wanted, words: list[Candidate], meaning: Meaning | None, present: datetime
 ) -> Found:
-    """Compare vectors, rank, and cut. `queries` are the query's vectors by model; none means by words only."""
+    """Rank what words and meaning found, and cut."""
     if not wanted.query.strip():
-        return Found([Hit(one.item_id, one.owner, 0.0, one.text, None, None) for one in found], wanted.mode)
-    mode, scale = wanted.mode, None
-    if queries and wanted.mode != "fts":
-        assert matrices is not None, "vectors of a query come with matrices to compare them with"
-        comparison = comparing.compare(connection, matrices, models, queries)
-        conditions = _conditions(connection, wanted)
-        nearest = comparison.nearest(conditions, wanted.pool)
-        if not nearest:
-            mode = "fts"
-        # Among few, the least alike may still be alike; the worst of many is not.
-        lowest = min(nearest.values()) if len(nearest) == wanted.pool else 0.0
-        _add_cosines(connection, found, nearest, comparison)
-        scale = ranking.scale(found, wanted.query, lowest)
-        if wanted.kind == MESSAGE and wanted.mode == "hybrid":
-            _add_neighbours(connection, found, conditions, comparison, scale)
-    else:
-        mode = "fts"
+        return Found([Hit(one.item_id, one.owner, 0.0, one.text, None, None) for one in words], wanted.mode)
+    scale = ranking.scale(words, wanted.query, 0.0 if meaning is None else meaning.lowest)
+    found = words if meaning is None else _joined(connection, words, meaning)
+    if meaning is not None and wanted.kind == MESSAGE and wanted.mode == "hybrid":
+        found += _neighbours(connection, found, _conditions(connection, wanted), meaning.comparison, scale)
     hits = ranking.rank(
         found,
         wanted.query,
-        scale or ranking.scale(found, wanted.query, 0.0),
+        scale,
         is_talk=wanted.kind == MESSAGE,
         extras=wanted.mode == "hybrid",
         present=present,
         limit=wanted.limit,
     )
-    return Found(hits, mode)
+    return Found(hits, wanted.mode if meaning is not None else "fts")
 
 
 def archives_of(connection: Connection, agent_id: str) -> tuple[str, ...]:
@@ -204,7 +216,7 @@ def _by_words_sqlite(
         inner = inner.join(pieces, pieces.c.id == _words_table.c.rowid).where(*conditions)
     best = inner.order_by(_words_table.c.rank).limit(wanted.pool).subquery()
     query = select(*_COLUMNS, (-best.c.rank).label("words")).join(best, best.c.rowid == pieces.c.id)
-    return [Candidate(*row) for row in connection.execute(query.order_by(best.c.rank))]
+    return [Candidate(*row) for row in connection.execute(query.order_by(best.c.rank)).all()]
 
 
 def _by_words_postgres(
@@ -217,31 +229,35 @@ def _by_words_postgres(
     if wanted.owners is not None:
         query = query.where(pieces.c.owner.in_(wanted.owners))
     query = query.order_by(worth.desc(), pieces.c.id.desc()).limit(wanted.pool)
-    return [Candidate(*row) for row in connection.execute(query)]
+    return [Candidate(*row) for row in connection.execute(query).all()]
 
 
 # -- vectors -----------------------------------------------------------------------------------------------------------
 
 
-def _add_cosines(
-    connection: Connection, found: list[Candidate], nearest: Mapping[int, float], comparison: comparing.Comparison
-) -> None:
-    known = {one.piece_id for one in found}
-    missing = [piece_id for piece_id in nearest if piece_id not in known]
-    if missing:
-        found += [Candidate(*row) for row in connection.execute(_by_piece, {"ids": missing})]
-    cosines = comparison.of(one.piece_id for one in found)
-    for one in found:
+def _joined(connection: Connection, words: list[Candidate], meaning: Meaning) -> list[Candidate]:
+    """What both found, each piece once, with its cosine."""
+    by_words = {one.piece_id: one for one in words}
+    new = []
+    for one in meaning.found:
+        known = by_words.pop(one.piece_id, None)
+        if known is None:
+            new.append(one)
+        else:
+            known.cosine = one.cosine
+    cosines = meaning.comparison.of(connection, by_words)
+    for one in by_words.values():
         one.cosine = cosines.get(one.piece_id)
+    return words + new
 
 
-def _add_neighbours(
+def _neighbours(
     connection: Connection,
-    found: list[Candidate],
+    found: Sequence[Candidate],
     conditions: Sequence[ColumnElement[bool]],
     comparison: comparing.Comparison,
     scale: ranking.Scale,
-) -> None:
+) -> list[Candidate]:
     """The turns around the best ones: an answer often shares no word with what was asked for."""
     known = {(one.thread, one.position) for one in found}
     around: dict[tuple[str, str], set[int]] = {}
@@ -252,11 +268,11 @@ def _add_neighbours(
     for (owner, thread), positions in around.items():
         query = _beside.where(*conditions) if conditions else _beside
         given = {"owner": owner, "thread": thread, "positions": sorted(positions)}
-        new += [Candidate(*row) for row in connection.execute(query, given)]
-    cosines = comparison.of(one.piece_id for one in new)
+        new += [Candidate(*row) for row in connection.execute(query, given).all()]
+    cosines = comparison.of(connection, [one.piece_id for one in new])
     for one in new:
         one.cosine = cosines.get(one.piece_id)
-    found += new
+    return new
 
 
 # -- filters -----------------------------------------------------------------------------------------------------------

@@ -64,8 +64,7 @@ class Searches:
             # More than asked for, because some of what is found is not shown.
             limit=limit * 2 + 10,
         )
-        found = await self._recall.find(wanted)
-        known = await self._database.read(messages.named, [hit.item_id for hit in found.hits])
+        found, known = await self._recall.find(wanted, messages.named)
         shown = [
             (known[hit.item_id], hit)
             for hit in found.hits

@@ -2,6 +2,9 @@
 
 Texts of different lengths go through together without padding: everything but attention works on one long list of
 tokens, and attention takes the texts of one length at a time. Knows nothing of words.
+
+Weights are kept in tiles of a few columns. OpenBLAS multiplies small matrices without rearranging them first, which for
+the dozen tokens of a query is most of the work; the tiles keep products that small, and cost long texts nothing.
 """
 
 from collections.abc import Sequence
@@ -16,6 +19,8 @@ Bounds = list[tuple[int, int, int]]
 LAYERS, HEADS, WIDTH = 6, 12, 384
 _HEAD = WIDTH // HEADS
 _EPSILON = np.float32(1e-12)
+# Columns of a tile: rows x columns x depth of a product must stay below a million.
+_TILE, _DEEP_TILE = 64, 32
 # Rows of the widest intermediate result worked on at a time: what fits into a core's cache.
 _ROWS = 128
 
@@ -81,17 +86,28 @@ def _layer(tensors: dict[str, Array], prefix: str) -> _Layer:
     qkv[:, :WIDTH] *= scale
     bias[:WIDTH] *= scale
     return _Layer(
-        qkv,
+        _tiles(qkv, _TILE),
         bias,
-        tensors[f"{attention}{dense}.weight"].T.copy(),
+        _tiles(tensors[f"{attention}{dense}.weight"].T, _TILE),
         np.array(tensors[f"{attention}{dense}.bias"]),
         _pair(tensors, f"{attention}output.LayerNorm"),
-        tensors[f"{prefix}intermediate.dense.weight"].T.copy(),
+        _tiles(tensors[f"{prefix}intermediate.dense.weight"].T, _TILE),
         np.array(tensors[f"{prefix}intermediate.dense.bias"]),
-        (tensors[f"{prefix}{dense}.weight"].T * np.float32(0.5)).copy(order="C"),
+        _tiles(tensors[f"{prefix}{dense}.weight"].T * np.float32(0.5), _DEEP_TILE),
         np.array(tensors[f"{prefix}{dense}.bias"]),
         _pair(tensors, f"{prefix}output.LayerNorm"),
     )
+
+
+def _tiles(weights: Array, columns: int) -> Array:
+    """A matrix (depth, width) as (width / columns, depth, columns), each tile in one piece of memory."""
+    depth, width = weights.shape
+    return np.ascontiguousarray(weights.reshape(depth, width // columns, columns).transpose(1, 0, 2))
+
+
+def _product(state: Array, tiles: Array) -> Array:
+    """`state` times the matrix of these tiles."""
+    return (state @ tiles).transpose(1, 0, 2).reshape(len(state), -1)
 
 
 def _bounds(lengths: NDArray[np.int64]) -> Bounds:
@@ -105,15 +121,17 @@ def _bounds(lengths: NDArray[np.int64]) -> Bounds:
 
 
 def _step(state: Array, layer: _Layer, bounds: Bounds) -> Array:
-    attended: Array = _attention(state @ layer.qkv + layer.qkv_bias, bounds) @ layer.out
+    qkv = _product(state, layer.qkv)
+    qkv += layer.qkv_bias
+    attended = _product(_attention(qkv, bounds), layer.out)
     attended += layer.out_bias
     attended += state
     _normalise(attended, layer.norm1)
     for start in range(0, len(attended), _ROWS):
         rows = attended[start : start + _ROWS]
-        wide: Array = rows @ layer.up
+        wide = _product(rows, layer.up)
         wide += layer.up_bias
-        narrow: Array = _gelu_doubled(wide) @ layer.down
+        narrow = _product(_gelu_doubled(wide), layer.down)
         narrow += layer.down_bias
         rows += narrow
         _normalise(rows, layer.norm2)
