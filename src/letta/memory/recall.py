@@ -50,14 +50,16 @@ class Recall:
         """
         if not wanted.query.strip() or wanted.mode == "fts":
             return await self._database.read(_by_words, wanted, read)
-        words, meaning = await asyncio.gather(self._database.read(search.by_words, wanted), self._by_meaning(wanted))
+        models = await self._database.read(search.models, wanted)
+        meaning, words = await asyncio.gather(
+            self._by_meaning(wanted, models), self._database.read(search.by_words, wanted)
+        )
         if meaning is None and wanted.mode == "vector":
             return await self._database.read(_by_words, replace(wanted, mode="fts"), read)
         return await self._database.read(_finish, wanted, words, meaning, read)
 
-    async def _by_meaning(self, wanted: Wanted) -> Meaning | None:
-        """What is most like the query; None where there is no vector to compare."""
-        models = await self._database.read(search.models, wanted)
+    async def _by_meaning(self, wanted: Wanted, models: dict[str, str]) -> Meaning | None:
+        """What is most like the query, by the model of each owner; None where there is no vector to compare."""
         queries = await self._vectors(set(models.values()), wanted.query)
         if not queries:
             return None

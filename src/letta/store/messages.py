@@ -4,7 +4,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Select, and_, exists, false, func, insert, literal_column, not_, or_, select
+from sqlalchemy import (
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    insert,
+    literal_column,
+    not_,
+    or_,
+    select,
+)
 
 from letta.errors import NotFound
 from letta.schemas.common import INT32_MAX, stored
@@ -17,6 +30,7 @@ from letta.store.tables import messages
 
 _COLUMNS = [column for column in messages.c if column.name not in ("parts",)]
 _insert = insert(messages)
+_named = select(messages).where(messages.c.id.in_(bindparam("message_ids", expanding=True)))
 # Written out, so that the index of summaries alone is used for it.
 _is_summary = messages.c.role == literal_column("'summary'")
 
@@ -37,8 +51,8 @@ def get(connection: Connection, message_id: str) -> Message:
 
 def named(connection: Connection, message_ids: Sequence[str]) -> dict[str, Message]:
     """Messages by id, without those that are gone."""
-    query = select(messages).where(messages.c.id.in_(message_ids))
-    return {row.id: _message(row) for row in connection.execute(query)}
+    found = connection.execute(_named, {"message_ids": list(message_ids)})
+    return {row.id: _message(row) for row in found.all()}
 
 
 def from_position(connection: Connection, thread: Thread, start: int) -> list[Message]:

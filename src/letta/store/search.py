@@ -7,12 +7,13 @@ made and compared while the words are looked for. `finish` ranks what both found
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Select,
     and_,
     bindparam,
     case,
@@ -52,7 +53,7 @@ __all__ = [
 
 Mode = Literal["vector", "fts", "hybrid"]
 TagMatch = Literal["any", "all"]
-LEAST_POOL = 80
+LEAST_POOL = 40
 """Pieces taken from the full-text index, and as many by their vectors, before they are ranked together; or twice as
 many as are wanted."""
 _AROUND = 12
@@ -206,17 +207,25 @@ def _by_words_sqlite(
         match = f"owner_word : ({' OR '.join(map(owner_word, wanted.owners))}) AND {match}"
     else:
         conditions = [pieces.c.kind == wanted.kind, *conditions]
+    query = _with_words(conditions) if conditions else _with_any_words
+    found = connection.execute(query, {"match": match, "pool": wanted.pool})
+    return [Candidate(*row) for row in found.all()]
+
+
+def _with_words(conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """The best pieces for the parameter `match`, as many as `pool`, with their worth."""
     # Who owns a piece is a word of its own that says nothing of its worth.
-    inner = (
-        select(_words_table.c.rowid, _words_table.c.rank)
-        .where(text("piece_words MATCH :match"), text("rank MATCH 'bm25(0.0, 1.0)'"))
-        .params(match=match)
+    inner = select(_words_table.c.rowid, _words_table.c.rank).where(
+        text("piece_words MATCH :match"), text("rank MATCH 'bm25(0.0, 1.0)'")
     )
     if conditions:
         inner = inner.join(pieces, pieces.c.id == _words_table.c.rowid).where(*conditions)
-    best = inner.order_by(_words_table.c.rank).limit(wanted.pool).subquery()
+    best = inner.order_by(_words_table.c.rank).limit(bindparam("pool")).subquery()
     query = select(*_COLUMNS, (-best.c.rank).label("words")).join(best, best.c.rowid == pieces.c.id)
-    return [Candidate(*row) for row in connection.execute(query.order_by(best.c.rank)).all()]
+    return query.order_by(best.c.rank)
+
+
+_with_any_words = _with_words(())
 
 
 def _by_words_postgres(
