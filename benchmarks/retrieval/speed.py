@@ -53,7 +53,7 @@ async def run(sizes: Sizes, folder: Path) -> list[Row]:
         modes = ("fts", "hybrid") if await Memory(http).knows_meaning() else ("fts",)
         for mode in modes:
             floor = _floor(folder, agent_id, mine, mode)
-            rows += await _search(program, http, agent_id, mode, f"{mine:,} of {stored:,} messages", floor)
+            rows += await _search(program, agent_id, mode, f"{mine:,} of {stored:,} messages", floor)
         if len(modes) == 1:
             return rows
         return [*rows, *await _embed(program, http), await _freshness(http)]
@@ -119,18 +119,19 @@ def _store(connection: Connection, agent_id: str, texts: Sequence[str], start: i
     connection.execute(pieces.update().where(pieces.c.id.in_(ids)).values(wanted=None))
 
 
-async def _search(
-    program: Program, http: httpx2.AsyncClient, agent_id: str, mode: str, what: str, floor: float
-) -> list[Row]:
+async def _search(program: Program, agent_id: str, mode: str, what: str, floor: float) -> list[Row]:
     """Questions that differ, one after the other; the first ones bring the vectors into memory and do not count."""
-    memory, cpu = Memory(http), 0.0
+    line, cpu = await program.connect(), 0.0
     taken: list[float] = []
     for number, question in enumerate(_questions(_WARM_UP + _QUESTIONS)):
         if number == _WARM_UP:
             cpu, taken = program.cpu(), []
-        begun = perf_counter()
-        await memory.messages(agent_id, question, mode, 10)
-        taken.append((perf_counter() - begun) * 1_000)
+        body = {"query": question, "agent_id": agent_id, "search_mode": mode, "limit": 10}
+        answer = await line.ask("POST", "/v1/messages/search", body)
+        if answer.status != 200 or len(answer.json()) != 10:
+            raise RuntimeError(f"the search answered {answer.status}: {answer.body[:500]!r}")
+        taken.append(answer.total * 1_000)
+    line.close()
     used = (program.cpu() - cpu) / _QUESTIONS * 1_000
     name = {"fts": "full text", "hybrid": "both, with the query's vector"}[mode]
     aim = 10.0 if mode == "hybrid" else None
