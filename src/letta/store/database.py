@@ -6,12 +6,14 @@ does.
 """
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -33,6 +35,9 @@ REVISION = "0001"
 
 _RETRIES = 5
 _MOST_TOGETHER = 64
+_TOLD_AT_ONCE = 4
+"""Tasks that go on in one turn of the event loop when a transaction of many was committed: all at once, they would
+keep everybody else waiting."""
 
 
 class SQLiteDatabase(Database):
@@ -46,6 +51,7 @@ class SQLiteDatabase(Database):
             url, synchronous, "BEGIN", poolclass=QueuePool, pool_size=readers, max_overflow=0, pool_reset_on_return=None
         )
         self._waiting: SimpleQueue[_Job] = SimpleQueue()
+        self._called = False
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="letta-writer")
         self._read_threads = ThreadPoolExecutor(readers, thread_name_prefix="letta-reader")
 
@@ -54,31 +60,31 @@ class SQLiteDatabase(Database):
         return await loop.run_in_executor(self._read_threads, self._transact, self._reader, function, args, kwargs)
 
     async def write(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        done: Future[T] = Future()
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.put(_Job(lambda connection: function(connection, *args, **kwargs), done))
-        self._write_thread.submit(self._write_waiting)
-        # A cancelled request must not cancel a transaction half way: the thread always finishes it.
-        return await asyncio.shield(asyncio.wrap_future(done))
+        if not self._called:
+            self._called = True
+            self._write_thread.submit(self._write_waiting)
+        # A cancelled request does not cancel a transaction half way: the thread always finishes it.
+        return await done
 
     def _write_waiting(self) -> None:
-        """Do what waits in one transaction, so that many writers wait for the disk once; each can fail alone."""
-        jobs = list(_taken(self._waiting))
-        if not jobs:
-            return
+        # Before the first look: whoever puts a job after the last one calls again.
+        self._called = False
+        while jobs := list(_taken(self._waiting)):
+            told = deque(zip(jobs, self._write_together(jobs), strict=True))
+            with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits any more
+                jobs[0].done.get_loop().call_soon_threadsafe(_tell, told)
+
+    def _write_together(self, jobs: Sequence["_Job"]) -> "list[_Outcome]":
+        """Do jobs in one transaction, so that many writers wait for the disk once; each can fail alone."""
         try:
             with self._writer.begin() as connection:
-                outcomes = [_outcome(connection, job, alone=len(jobs) == 1) for job in jobs]
+                return [_outcome(connection, job, alone=len(jobs) == 1) for job in jobs]
         except Exception as error:
             # Nothing was written, and whoever waits must know.
             failure = unavailable(error) if isinstance(error, OperationalError | InterfaceError) else error
-            for job in jobs:
-                job.done.set_exception(failure)
-            return
-        for job, (result, failed) in zip(jobs, outcomes, strict=True):
-            if failed is None:
-                job.done.set_result(result)
-            else:
-                job.done.set_exception(failed)
+            return [_Outcome(None, failure)] * len(jobs)
 
     @staticmethod
     def _transact(engine: Engine, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
@@ -108,7 +114,14 @@ class _Job(NamedTuple):
     """A store function that waits for the writer, and where its result goes."""
 
     run: Callable[[Connection], Any]
-    done: Future[Any]
+    done: asyncio.Future[Any]
+
+
+class _Outcome(NamedTuple):
+    """The result of a job, or why it failed."""
+
+    result: Any
+    failure: Exception | None
 
 
 def _taken(waiting: SimpleQueue[_Job]) -> Iterator[_Job]:
@@ -119,21 +132,44 @@ def _taken(waiting: SimpleQueue[_Job]) -> Iterator[_Job]:
             return
 
 
-def _outcome(connection: Connection, job: _Job, *, alone: bool) -> tuple[Any, Exception | None]:
-    """The result of a job, or why it failed; then nothing of it is left in the transaction."""
+def _outcome(connection: Connection, job: _Job, *, alone: bool) -> _Outcome:
+    """Do a job; if it fails, nothing of it is left in the transaction."""
     if alone:
-        return job.run(connection), None
-    savepoint = connection.begin_nested()
+        return _Outcome(job.run(connection), None)
+    # Straight to the driver, as the beginning of the transaction.
+    driver = _driver(connection)
+    driver.execute("SAVEPOINT job")
     try:
         result = job.run(connection)
-        savepoint.commit()
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:
         # Any failure is the business of who asked; the others in this transaction go on.
-        savepoint.rollback()
-        return None, error
-    return result, None
+        driver.execute("ROLLBACK TO job")
+        driver.execute("RELEASE job")
+        return _Outcome(None, error)
+    driver.execute("RELEASE job")
+    return _Outcome(result, None)
+
+
+def _tell(outcomes: deque[tuple[_Job, _Outcome]]) -> None:
+    """Let those who wait go on, a few in each turn of the event loop."""
+    for _ in range(min(_TOLD_AT_ONCE, len(outcomes))):
+        job, (result, failure) = outcomes.popleft()
+        if job.done.done():  # who asked was cancelled
+            continue
+        if failure is None:
+            job.done.set_result(result)
+        else:
+            job.done.set_exception(failure)
+    if outcomes:
+        outcomes[0][0].done.get_loop().call_soon(_tell, outcomes)
+
+
+def _driver(connection: Connection) -> Any:
+    driver = connection.connection.driver_connection
+    assert driver is not None, "a transaction begins on an open connection"
+    return driver
 
 
 def _sqlite_engine(url: URL, synchronous: str, begin: str, **options: Any) -> Engine:
@@ -155,9 +191,7 @@ def _sqlite_engine(url: URL, synchronous: str, begin: str, **options: Any) -> En
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:
         # Straight to the driver: as a statement of the engine it would cost as much as the rest of a short transaction.
-        driver = connection.connection.driver_connection
-        assert driver is not None, "a transaction begins on an open connection"
-        driver.execute(begin)
+        _driver(connection).execute(begin)
 
     return engine
 
