@@ -18,8 +18,10 @@ from benchmarks.talk import QUESTION, model
 LATENCY_MS = 50
 _MODEL = model(tokens=50, latency_ms=LATENCY_MS)
 _CONTEXT = 4_000
+_MANY = 64
 _ROUNDS = 2
 _PROBE_SECONDS = 0.02
+_WARM_UP_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -41,14 +43,23 @@ async def run(sizes: Sizes, folder: Path) -> list[Row]:
         floor = await stack.enter_async_context(programs.floor(folder, upstream))
         rows = []
         for crowd in sizes.crowds:
+            # Connections, and what is made on first use, are no part of it.
+            await _turn((Load(), Load()), (ours, floor), ids[:crowd], min(_WARM_UP_SECONDS, sizes.crowd_seconds))
             loads = Load(), Load()
             for _ in range(_ROUNDS if sizes.rounds > 1 else 1):
-                paths = [f"/v1/agents/{agent_id}/messages/stream" for agent_id in ids[:crowd]]
-                await _measure(loads[0], ours, "/v1/health", paths, sizes.crowd_seconds)
-                paths = [f"/step/{_CONTEXT}/{number}" for number in range(crowd)]
-                await _measure(loads[1], floor, "/health", paths, sizes.crowd_seconds)
+                await _turn(loads, (ours, floor), ids[:crowd], sizes.crowd_seconds)
             rows += _rows(crowd, *loads)
     return rows
+
+
+async def _turn(
+    loads: tuple[Load, Load], programs: tuple[Program, Program], ids: Sequence[str], seconds: float
+) -> None:
+    """The same crowd for ours, then for the floor."""
+    paths = [f"/v1/agents/{agent_id}/messages/stream" for agent_id in ids]
+    await _measure(loads[0], programs[0], "/v1/health", paths, seconds)
+    paths = [f"/step/{_CONTEXT}/{number}" for number in range(len(ids))]
+    await _measure(loads[1], programs[1], "/health", paths, seconds)
 
 
 async def _seeded(sizes: Sizes, folder: Path, upstream: Program) -> list[str]:
@@ -89,11 +100,21 @@ async def _measure(load: Load, program: Program, health: str, paths: Sequence[st
 
 def _rows(crowd: int, ours: Load, floor: Load) -> list[Row]:
     who = f"{crowd} agents at once"
+    # What the server should do for 64 agents on two cores.
+    steps, lag = (150.0, 20.0) if crowd == _MANY else (None, None)
+    per_second = middle(ours.per_second), middle(floor.per_second)
+    late = percentile(ours.lags, 0.95), percentile(floor.lags, 0.95)
     return [
-        Row(f"{who}: steps", "per s", middle(ours.per_second), middle(floor.per_second), more_is_better=True),
+        Row(f"{who}: steps", "per s", *per_second, aim=steps, more_is_better=True),
         Row(f"{who}: CPU per step", "ms", middle(ours.cpu), middle(floor.cpu)),
         Row(f"{who}: step, p50", "ms", percentile(ours.steps, 0.5), percentile(floor.steps, 0.5)),
         Row(f"{who}: step, p95", "ms", percentile(ours.steps, 0.95), percentile(floor.steps, 0.95)),
         Row(f"{who}: health answer meanwhile, p50", "ms", percentile(ours.lags, 0.5), percentile(floor.lags, 0.5)),
-        Row(f"{who}: health answer meanwhile, p95", "ms", percentile(ours.lags, 0.95), percentile(floor.lags, 0.95)),
+        Row(
+            f"{who}: health answer meanwhile, p95",
+            "ms",
+            percentile(ours.lags, 0.95),
+            percentile(floor.lags, 0.95),
+            aim=lag,
+        ),
     ]

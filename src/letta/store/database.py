@@ -35,7 +35,7 @@ REVISION = "0001"
 
 _RETRIES = 5
 _MOST_TOGETHER = 64
-_TOLD_AT_ONCE = 4
+_TOLD_AT_ONCE = 2
 """Tasks that go on in one turn of the event loop when a transaction of many was committed: all at once, they would
 keep everybody else waiting."""
 
