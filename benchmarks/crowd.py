@@ -113,8 +113,7 @@ def _rows(crowd: int, ours: Load, floor: Load) -> list[Row]:
         Row(
             f"{who}: health answer meanwhile, p95",
             "ms",
-            percentile(ours.lags, 0.95),
-            percentile(floor.lags, 0.95),
+            *late,
             aim=lag,
         ),
     ]
