@@ -159,6 +159,8 @@ class Runner:
             if accepted.in_the_way is not None:
                 await self._cancel(accepted.in_the_way)
             return await self.follow(work.id)
+        if accepted.running:
+            work = work._replace(leads_sleeptime=accepted.leads_sleeptime)
         running = self._begin(work, ticket, accepted.versions if accepted.running else None)
         if accepted.in_the_way is not None:
             await self._clear_way(running, accepted.in_the_way)

@@ -48,7 +48,7 @@ class Sleeptime:
         if handed is not None:
             await self._worked_on(work, handed, completed=completed)
             return
-        led = await self._database.read(sleeptime.led_by, work.agent_id)
+        led = await self._database.read(sleeptime.led_by, work.agent_id) if work.leads_sleeptime else []
         if not led:
             return
         due = await self._database.write(sleeptime.count_turn, work.agent_id) if completed else []

@@ -21,10 +21,14 @@ _CLEARS_WAY = (BusyPolicy.INTERRUPT, BusyPolicy.ROLLBACK)
 
 
 class Accepted(NamedTuple):
-    """A request that is stored now: where its run starts from, whether it runs, and the run it must not wait for."""
+    """A request that is stored now: where its run starts from, whether it runs, and the run it must not wait for.
+
+    `leads_sleeptime` says whether sleep-time groups think about what the agent hears and says.
+    """
 
     versions: Versions
     running: bool
+    leads_sleeptime: bool
     in_the_way: str | None = None
 
 
@@ -90,7 +94,7 @@ def accept(
         if "request_key" in str(error.orig):
             raise SentBefore from error
         raise Busy from error
-    return Accepted(Versions(row.agent, row.thread), running, in_the_way)
+    return Accepted(Versions(row.agent, row.thread), running, row.leads_sleeptime, in_the_way)
 
 
 def _plain(work: Work) -> dict[str, Any]:

@@ -22,9 +22,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from letta.errors import Busy, NotFound
+from letta.schemas.groups import ManagerType
 from letta.schemas.runs import RequestConfig, Run, RunUsage
 from letta.store.query import now, rows
-from letta.store.tables import agents, conversations, runs, steps
+from letta.store.tables import agents, conversations, groups, runs, steps
 
 LEASE = timedelta(seconds=12)
 OPEN = ("created", "running")
@@ -37,6 +38,9 @@ _versions = (
         conversations.c.pending_message_id,
         conversations.c.busy_policy.label("thread_policy"),
         agents.c.busy_policy.label("agent_policy"),
+        exists()
+        .where(groups.c.manager_agent_id == agents.c.id, groups.c.manager_type == ManagerType.SLEEPTIME)
+        .label("leads_sleeptime"),
     )
     .join(conversations, conversations.c.agent_id == agents.c.id)
     .where(
@@ -72,7 +76,10 @@ class Held(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A run to be done: whose it is, what was asked, and the attempt its writes must carry."""
+    """A run to be done: whose it is, what was asked, and the attempt its writes must carry.
+
+    `leads_sleeptime` is False where it is known that no sleep-time group thinks about what is said.
+    """
 
     id: str
     agent_id: str
@@ -82,6 +89,7 @@ class Work(NamedTuple):
     attempt: int
     created_at: datetime
     usage: dict[str, Any] | None = None
+    leads_sleeptime: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,7 @@ def current_versions(connection: Connection, agent_id: str, conversation_id: str
 
 
 def versions_row(connection: Connection, agent_id: str, conversation_id: str) -> Any:
-    """The versions of an agent and a conversation, what waits in it, and both their policies.
+    """The versions of an agent and a conversation, what waits in it, both their policies, and who thinks about it.
 
     Raises:
         letta.errors.NotFound: no such agent or conversation.
