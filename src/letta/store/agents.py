@@ -35,6 +35,11 @@ _insert_tags = insert(agent_tags)
 _insert_blocks = insert(agent_blocks)
 _timezone = select(agents.c.timezone).where(agents.c.id == bindparam("agent_id"))
 _note_run = update(agents).where(agents.c.id == bindparam("agent"))
+_tags_of = (
+    select(agent_tags)
+    .where(agent_tags.c.agent_id.in_(bindparam("agent_ids", expanding=True)))
+    .order_by(agent_tags.c.tag)
+)
 _forget_tags = delete(agent_tags).where(agent_tags.c.agent_id == bindparam("agent_id"))
 _forget_blocks = delete(agent_blocks).where(agent_blocks.c.agent_id == bindparam("agent_id"))
 _NESTED: dict[str, TypeAdapter[Any]] = {
@@ -266,8 +271,7 @@ def _state(row: Mapping[str, Any], its_blocks: list[Block], its_tools: list[Tool
 
 def _tags(connection: Connection, ids: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    query = select(agent_tags).where(agent_tags.c.agent_id.in_(ids)).order_by(agent_tags.c.tag)
-    for agent_id, tag in connection.execute(query):
+    for agent_id, tag in connection.execute(_tags_of, {"agent_ids": ids}):
         found.setdefault(agent_id, []).append(tag)
     return found
 

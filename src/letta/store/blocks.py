@@ -57,6 +57,12 @@ _of_agent = (
     .where(agent_blocks.c.agent_id == bindparam("agent_id"))
     .order_by(agent_blocks.c.position)
 )
+_of_agents = (
+    select(agent_blocks.c.agent_id, blocks)
+    .join(agent_blocks, agent_blocks.c.block_id == blocks.c.id)
+    .where(agent_blocks.c.agent_id.in_(bindparam("agent_ids", expanding=True)))
+    .order_by(agent_blocks.c.agent_id, agent_blocks.c.position)
+)
 _holders = (
     select(agent_blocks.c.agent_id)
     .where(agent_blocks.c.block_id == bindparam("block_id"))
@@ -188,13 +194,7 @@ def of_agent(connection: Connection, agent_id: str) -> list[Block]:
 
 def of_agents(connection: Connection, agent_ids: Sequence[str]) -> dict[str, list[Block]]:
     """The same for many agents at once."""
-    query = (
-        select(agent_blocks.c.agent_id, blocks)
-        .join(agent_blocks, agent_blocks.c.block_id == blocks.c.id)
-        .where(agent_blocks.c.agent_id.in_(agent_ids))
-        .order_by(agent_blocks.c.agent_id, agent_blocks.c.position)
-    )
-    found = connection.execute(query).all()
+    found = connection.execute(_of_agents, {"agent_ids": list(agent_ids)}).all()
     result: dict[str, list[Block]] = {agent_id: [] for agent_id in agent_ids}
     for row, block in zip(found, _blocks(connection, found), strict=True):
         result[row.agent_id].append(block)

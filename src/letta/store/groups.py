@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
 
 from letta.errors import InvalidValue, NotFound
 from letta.schemas.common import new_id
@@ -31,6 +31,12 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     ManagerType.VOICE_SLEEPTIME: {"max_message_buffer_length": 30, "min_message_buffer_length": 15},
 }
 _OURS = frozenset({"shares_memory", "leader_heard", "turn_owner", "turn_until", "created_at", "updated_at"})
+
+_led_by = (
+    select(groups)
+    .where(groups.c.manager_agent_id.in_(bindparam("agent_ids", expanding=True)))
+    .order_by(groups.c.shares_memory.desc(), groups.c.created_at.desc(), groups.c.id.desc())
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +125,8 @@ def remove(connection: Connection, group_id: str) -> None:
 
 def led_by(connection: Connection, agent_ids: Sequence[str]) -> dict[str, list[Group]]:
     """The groups that agents lead, by agent; the one that shares the agent's memory first, then the newest."""
-    query = select(groups).where(groups.c.manager_agent_id.in_(agent_ids))
-    query = query.order_by(groups.c.shares_memory.desc(), groups.c.created_at.desc(), groups.c.id.desc())
     found: dict[str, list[Group]] = {}
-    for group in _groups(connection, connection.execute(query).all()):
+    for group in _groups(connection, connection.execute(_led_by, {"agent_ids": list(agent_ids)}).all()):
         found.setdefault(str(group.manager_agent_id), []).append(group)
     return found
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from letta.errors import Conflict, NotFound
@@ -12,6 +12,13 @@ from letta.schemas.common import new_id
 from letta.schemas.identities import CreateIdentity, Identity, IdentityProperty, UpsertIdentity
 from letta.store.query import now, rows
 from letta.store.tables import agent_identities, agents, block_identities, blocks, identities
+
+_of_agents = (
+    select(agent_identities.c.agent_id, identities)
+    .join(agent_identities, agent_identities.c.identity_id == identities.c.id)
+    .where(agent_identities.c.agent_id.in_(bindparam("agent_ids", expanding=True)))
+    .order_by(identities.c.created_at, identities.c.id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +167,8 @@ _BLOCKS = _Relation("block", blocks, block_identities, "block_ids")
 
 def of_agents(connection: Connection, agent_ids: Sequence[str]) -> dict[str, list[Identity]]:
     """The identities of many agents at once, without the ids of their other agents and blocks."""
-    query = (
-        select(agent_identities.c.agent_id, identities)
-        .join(agent_identities, agent_identities.c.identity_id == identities.c.id)
-        .where(agent_identities.c.agent_id.in_(agent_ids))
-        .order_by(identities.c.created_at, identities.c.id)
-    )
     result: dict[str, list[Identity]] = {}
-    for row in connection.execute(query):
+    for row in connection.execute(_of_agents, {"agent_ids": list(agent_ids)}):
         result.setdefault(row.agent_id, []).append(_identity(row, [], []))
     return result
 

@@ -21,6 +21,12 @@ _of_agent = (
     .where(agent_tools.c.agent_id == bindparam("agent_id"))
     .order_by(agent_tools.c.position)
 )
+_links = (
+    select(agent_tools.c.agent_id, agent_tools.c.tool_id)
+    .where(agent_tools.c.agent_id.in_(bindparam("agent_ids", expanding=True)))
+    .order_by(agent_tools.c.agent_id, agent_tools.c.position)
+)
+_with_ids = select(tools).where(tools.c.id.in_(bindparam("tool_ids", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ def with_ids(connection: Connection, tool_ids: Sequence[str]) -> list[Tool]:
     """The tools with these ids, in their order. Raises letta.errors.NotFound naming the first unknown id."""
     if not tool_ids:
         return []
-    known = {row.id: row for row in connection.execute(select(tools).where(tools.c.id.in_(tool_ids)))}
+    known = {row.id: row for row in connection.execute(_with_ids, {"tool_ids": list(tool_ids)})}
     for tool_id in tool_ids:
         if tool_id not in known:
             raise NotFound(f"tool {tool_id} not found")
@@ -118,19 +124,13 @@ def of_agent(connection: Connection, agent_id: str) -> list[Tool]:
 
 
 def of_agents(connection: Connection, agent_ids: Sequence[str]) -> dict[str, list[Tool]]:
-    """The same for many agents at once."""
-    query = (
-        select(agent_tools.c.agent_id, tools)
-        .join(agent_tools, agent_tools.c.tool_id == tools.c.id)
-        .where(agent_tools.c.agent_id.in_(agent_ids))
-        .order_by(agent_tools.c.agent_id, agent_tools.c.position)
-    )
+    """The same for many agents at once; a tool that several have is read once."""
+    links = connection.execute(_links, {"agent_ids": list(agent_ids)}).all()
+    rows = connection.execute(_with_ids, {"tool_ids": list({link.tool_id for link in links})})
+    made = {row.id: _tool(row) for row in rows}
     result: dict[str, list[Tool]] = {agent_id: [] for agent_id in agent_ids}
-    made: dict[str, Tool] = {}
-    for row in connection.execute(query):
-        if row.id not in made:
-            made[row.id] = _tool(row)
-        result[row.agent_id].append(made[row.id])
+    for agent_id, tool_id in links:
+        result[agent_id].append(made[tool_id])
     return result
 
 
