@@ -5,98 +5,33 @@ is stored first (`commit_answer`) and the results later (`commit_results`), so t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from time import perf_counter_ns
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
 from letta.errors import LettaError
-from letta.models.protocol import Answer
-from letta.models.provider import Resolved
-from letta.runtime import transcript
+from letta.runtime import said, transcript
 from letta.runtime.closing import close_calls
 from letta.runtime.events import Failure, RunUsage
-from letta.runtime.recording import Record
 from letta.runtime.records import Timing, step_row, usage_json
-from letta.runtime.styles import Outcome, Style, heartbeat_text
-from letta.schemas.agents import AgentState
-from letta.schemas.common import new_id
-from letta.schemas.messages import Message, Role, TextPart, ToolCallPart, ToolReturnPart
+from letta.runtime.scene import Results, Scene, Step
+from letta.runtime.styles import Outcome
+from letta.schemas.messages import Message, Role, ToolCallPart, ToolReturnPart
 from letta.schemas.runs import RunStatus, StopReason
 from letta.schemas.sends import SendRequest
 from letta.store import agents, arrivals, configurations, conversations, messages, runs, search, steps, traces
 from letta.store.blocks import Author
-from letta.store.configurations import Configuration
 from letta.store.query import now
 from letta.store.runs import Held, Versions, Work
 from letta.store.traces import Kept
 from letta.tools.context import ToolContext
 from letta.tools.rules import RuleBook
-from letta.tools.toolbox import Toolbox
 
 
 class LostRun(LettaError):
     """The run was cancelled or taken over by another process while this one worked on it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """Who acts, with what, and how far the run is. `is_last`: no model call may follow.
-
-    `record` keeps what was shown of a run whose pieces are.
-    """
-
-    work: Work
-    agent: AgentState
-    toolbox: Toolbox
-    rules: RuleBook
-    style: Style
-    usage: RunUsage
-    timing: Timing
-    is_last: bool
-    record: Record | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A model's answer, with what came before it and is not stored yet. `traced` is the conversation's last trace.
-
-    `is_recorded`: the agent's configuration is stored already.
-    """
-
-    scene: Scene
-    id: str
-    message_id: str
-    inputs: tuple[Message, ...]
-    answer: Answer
-    resolved: Resolved
-    traced: Kept | None
-    keeps_trace: bool
-    configuration: Configuration
-    is_recorded: bool
-
-    @property
-    def calls(self) -> list[ToolCallPart]:
-        return [part for part in self.answer.parts if isinstance(part, ToolCallPart)]
-
-
-@dataclass(frozen=True, slots=True)
-class Results:
-    """What came of calls that are stored already: `known` results by call id; the others run in the transaction.
-
-    `before` and `after` are messages to store around the results: a person's answer, and what they said besides.
-    `denied` are the ids of calls a person did not allow.
-    """
-
-    scene: Scene
-    asked: Message
-    known: Mapping[str, ToolReturnPart]
-    before: tuple[Message, ...] = ()
-    after: tuple[Message, ...] = ()
-    denied: frozenset[str] = frozenset()
 
 
 class Commit(NamedTuple):
@@ -127,7 +62,7 @@ def commit_step(connection: Connection, step: Step) -> Commit:
     returns = _carry_out(connection, scene, step.calls, {}, rules, step.id, step.message_id)
     tools_ns = perf_counter_ns() - started
     stop, nudge = _judge(scene, step.calls, returns, rules, step.answer.finish_reason)
-    new = [*_said(step), *_results(scene, step.id, returns), *_nudges(scene, step.id, nudge)]
+    new = [*said.answer(step), *said.results(scene, step.id, returns), *said.nudges(scene, step.id, nudge)]
     traced = _store_step(connection, step, stop, tools_ns)
     done = _store(connection, scene, new, stop, rules, streamed=step.message_id)
     return done._replace(traced=traced, recorded=step.configuration.digest)
@@ -146,7 +81,7 @@ def commit_answer(connection: Connection, step: Step, waiting: frozenset[str]) -
     done = _store(
         connection,
         step.scene,
-        _said(step, waiting),
+        said.answer(step, waiting),
         stop,
         step.scene.rules,
         open_calls=step.calls,
@@ -170,7 +105,7 @@ def commit_results(connection: Connection, results: Results) -> Commit:
     if results.after:
         stop = StopReason.MAX_STEPS if scene.is_last else None
     conversations.set_pending(connection, scene.work.conversation_id, None)
-    new = [*results.before, *_results(scene, step_id, returns), *results.after, *_nudges(scene, step_id, nudge)]
+    new = [*results.before, *said.results(scene, step_id, returns), *results.after, *said.nudges(scene, step_id, nudge)]
     return _store(connection, scene, new, stop, rules, answers=asked.tool_calls)
 
 
@@ -280,65 +215,6 @@ def _judge(
     return stop, None if stop else verdict.nudge
 
 
-# -- what is said ------------------------------------------------------------------------------------------------------
-
-
-def _said(step: Step, waiting: frozenset[str] = frozenset()) -> list[Message]:
-    """The messages before the answer, and the answer; calls that wait are marked."""
-    scene = step.scene
-    parts = [
-        part.model_copy(update={"pending": True}) if isinstance(part, ToolCallPart) and part.id in waiting else part
-        for part in step.answer.parts
-    ]
-    reply = scene.style.reply(step.calls)
-    answer = _message(scene, step.id, Role.ASSISTANT, parts, {"reply": reply} if reply else {})
-    answer.id, answer.model, answer.created_at = step.message_id, step.resolved.handle, scene.timing.step_started_at
-    return [*(given.model_copy(update={"step_id": step.id}) for given in step.inputs), answer]
-
-
-def _results(scene: Scene, step_id: str, returns: Sequence[ToolReturnPart]) -> list[Message]:
-    return [_message(scene, step_id, Role.TOOL, returns, {})] if returns else []
-
-
-def _prompt_place(work: Work, earliest: datetime) -> Message:
-    """Where a conversation's compiled prompt is shown; an agent's own thread has it from the start."""
-    return Message(
-        id=new_id("message"),
-        role=Role.SYSTEM,
-        parts=[],
-        agent_id=work.agent_id,
-        conversation_id=work.conversation_id,
-        created_at=earliest - timedelta(microseconds=1),
-        position=conversations.FIRST_POSITION - 1,
-        data={"compiled": True},
-    )
-
-
-def _nudges(scene: Scene, step_id: str, nudge: str | None) -> list[Message]:
-    """What the model is told so that it goes on."""
-    if nudge is None:
-        return []
-    moment = now().astimezone(ZoneInfo(scene.agent.timezone or "UTC")).strftime("%Y-%m-%d %I:%M:%S %p %Z%z")
-    text = heartbeat_text(nudge, moment) if scene.style.name == "heartbeat" else nudge
-    return [_message(scene, step_id, Role.USER, [TextPart(text=text)], {"packed": True, "nudge": True})]
-
-
-def _message(scene: Scene, step_id: str, role: Role, parts: Sequence[Any], data: dict[str, Any]) -> Message:
-    style = {"style": scene.style.name} if scene.style.name == "heartbeat" and role is not Role.USER else {}
-    return Message(
-        id=new_id("message"),
-        role=role,
-        parts=list(parts),
-        agent_id=scene.work.agent_id,
-        conversation_id=scene.work.conversation_id,
-        created_at=now(),
-        run_id=scene.work.id,
-        step_id=step_id,
-        group_id=scene.work.request.get("group_id"),
-        data={**style, **data} or None,
-    )
-
-
 # -- what is written ---------------------------------------------------------------------------------------------------
 
 
@@ -391,7 +267,7 @@ def _store(
         message.position = end - len(new) + number
         message.created_at = max(message.created_at, earliest + timedelta(microseconds=number))
     begins = work.conversation_id != work.agent_id and new[0].position == conversations.FIRST_POSITION
-    messages.add(connection, [_prompt_place(work, earliest), *new] if begins else new)
+    messages.add(connection, [said.prompt_place(work, earliest), *new] if begins else new)
     if scene.record is not None:
         scene.record.write(connection, new if shown else (), streamed)
     search.index(connection, new)

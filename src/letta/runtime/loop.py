@@ -29,7 +29,7 @@ from letta.memory.window import Window, Windows
 from letta.models.protocol import Answer, ToolCallDelta
 from letta.models.registry import Registry
 from letta.runtime import approvals, commit, transcript
-from letta.runtime.commit import Commit, Results, Scene, Step
+from letta.runtime.commit import Commit
 from letta.runtime.compact import Occasion, compact, settings_of
 from letta.runtime.events import Committed, Delta, Event, Finished, added, failure_of
 from letta.runtime.events import RunUsage as Used
@@ -38,6 +38,7 @@ from letta.runtime.recording import Record
 from letta.runtime.records import Timing, failed_step_row, usage_from_json
 from letta.runtime.request import Call, build, fixed_texts, limit_of, resolve, toolbox_of
 from letta.runtime.resumed import Resumed, resumed
+from letta.runtime.scene import Results, Scene, Step
 from letta.runtime.styles import style_of
 from letta.schemas.common import new_id
 from letta.schemas.messages import Message, Role, ToolCallPart
