@@ -26,8 +26,8 @@ REQUEST_PATH: Mapping[str, tuple[str, ...]] = {
         "memory.window", "memory.prompt", "memory.tokens", "memory.compaction", "schemas.messages",
     ),
     "an OpenAI-compatible model": (
-        "models.protocol", "models.registry", "models.openai_chat", "models.openai_messages", "models.openai_answer",
-        "models.http",
+        "models.protocol", "models.registry", "models.kinds", "models.openai_chat", "models.openai_messages",
+        "models.openai_answer", "models.http",
     ),
     "a memory tool": ("tools.toolbox", "tools.rules", "tools.builtin", "tools.context", "tools.memory"),
     "the store": (

@@ -29,7 +29,7 @@ DISTRIBUTIONS = {
 
 LAZY_LOADERS = {
     "letta": "the official client takes most of a second to import, and the server does not need it",
-    "letta.models.registry": "providers are loaded when the first of their handles is used",
+    "letta.models.kinds": "providers are loaded when the first of their handles is used",
     "letta.models.embeddings": "numpy takes a tenth of the start, and many servers never embed a text",
     "letta.models.minilm.engine": "as above; the weights are read with it",
     "letta.models.minilm.reader": "onnxruntime is an extra, and takes a third of a second to import",

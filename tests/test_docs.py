@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from starlette.routing import Match
 
 from letta.app import create_app
 from letta.settings import Settings
-from tests.contract.process import running_server
+from tests import samples
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "packages").glob("*/README.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -129,15 +127,12 @@ def test_integration_runs_the_commands_of_the_readme() -> None:
 def test_readme_samples_run_as_they_stand(tmp_path: Path) -> None:
     """The second sample runs on a server that was started again."""
     shown = [code for language, code in _FENCE.findall(README) if language == "python"]
-    samples = [ROOT / "docs_src/readme" / name for name in ("first_agent.py", "what_it_remembers.py")]
-    assert shown == [path.read_text(encoding="utf-8").split('"""\n\n', 1)[1] for path in samples]
-    said = []
-    for sample in samples:
-        with running_server(tmp_path) as server:
-            said.append(_run(sample, server.url))
-    first, second = said
-    assert first.splitlines()[1] == "Your name is Grace."
-    assert second == "Name: Grace\n"
+    names = ("readme/first_agent.py", "readme/what_it_remembers.py")
+    files = [(samples.SAMPLES / name).read_text(encoding="utf-8") for name in names]
+    assert shown == [text.split('"""\n\n', 1)[1] for text in files]
+    first, second = [samples.lines(name, tmp_path) for name in names]
+    assert first[1] == "Your name is Grace."
+    assert second == ["Name: Grace"]
 
 
 def test_one_message_passes_only_through_modules_it_can_reach() -> None:
@@ -159,13 +154,6 @@ def test_lock_files_hold_no_address() -> None:
     addresses = re.compile(r"(?:--(?:extra-)?index-url|--find-links|\"resolved\":|git\+|file://)\S*")
     assert locks
     assert [(_name(path), addresses.findall(text)) for path, text in locks if addresses.search(text)] == []
-
-
-def _run(sample: Path, url: str) -> str:
-    environment = {**os.environ, "LETTA_BASE_URL": url}
-    done = subprocess.run([sys.executable, sample], env=environment, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def _scope(method: str, path: str) -> dict[str, object]:

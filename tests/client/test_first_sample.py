@@ -21,6 +21,17 @@ client.agents.{get}(agent_id=agent_state.id); client.agents.list(); client.agent
 """
 
 
+def run(url: str, folder: Path, **words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(**words)],
+        env=surroundings(folder, LETTA_BASE_URL=url),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -31,14 +42,7 @@ client.agents.{get}(agent_id=agent_state.id); client.agents.list(); client.agent
 )
 def test_the_first_program_runs_as_it_stands(tmp_path: Path, words: dict[str, str]) -> None:
     with server(tmp_path) as (url, _):
-        ended = subprocess.run(
-            [sys.executable, "-c", PROGRAM.format(**words)],
-            env=surroundings(tmp_path, LETTA_BASE_URL=url),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        ended = run(url, tmp_path, **words)
     assert (ended.returncode, ended.stderr) == (0, "")
     usage, messages = ended.stdout.splitlines()
     assert usage.startswith("Usage Usage(")
@@ -48,14 +52,7 @@ def test_the_first_program_runs_as_it_stands(tmp_path: Path, words: dict[str, st
 
 def test_without_a_key_the_first_program_is_told_how_to_get_on(tmp_path: Path) -> None:
     with server(tmp_path, LETTA_SCRIPTED_MODELS="0") as (url, _):
-        ended = subprocess.run(
-            [sys.executable, "-c", PROGRAM.format(package="letta", key="token", model="llm", get="get")],
-            env=surroundings(tmp_path, LETTA_BASE_URL=url),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
+        ended = run(url, tmp_path, package="letta", key="token", model="llm", get="get")
     assert ended.returncode == 1
     assert "Handle openai/gpt-4 not found" in ended.stderr
     assert "OPENAI_API_KEY" in ended.stderr

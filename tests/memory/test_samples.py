@@ -1,35 +1,16 @@
-"""The samples of docs/memory.md run as they stand, and the page shows them as they are."""
+"""The samples of docs/memory.md run as they stand."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.process import server, surroundings
+from tests import samples
 
-ROOT = Path(__file__).parents[2]
 PRINTS = {
-    "archive.py": "Ana, Bob's sister, lives in Lisbon.\nTrue\n",
-    "search.py": "We booked two weeks in Lisbon.\n",
+    "memory/archive.py": ["Ana, Bob's sister, lives in Lisbon.", "True"],
+    "memory/search.py": ["We booked two weeks in Lisbon."],
 }
 
 
-@pytest.mark.parametrize("name", PRINTS)
-def test_sample_prints_what_it_promises(tmp_path: Path, name: str) -> None:
-    with server(tmp_path) as (url, _):
-        done = subprocess.run(
-            [sys.executable, ROOT / "docs_src/memory" / name],
-            env=surroundings(tmp_path, LETTA_BASE_URL=url),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-    assert (done.returncode, done.stdout) == (0, PRINTS[name]), done.stderr
-
-
-def test_page_shows_the_samples_as_they_are() -> None:
-    page = (ROOT / "docs/memory.md").read_text(encoding="utf-8")
-    for name in PRINTS:
-        text = (ROOT / "docs_src/memory" / name).read_text(encoding="utf-8")
-        assert f"<!-- sample: docs_src/memory/{name} -->\n```python\n{text}```" in page
+@pytest.mark.parametrize("sample", sorted(samples.names("memory")))
+def test_sample_prints_what_it_should(sample: str, tmp_path: Path) -> None:
+    assert samples.lines(sample, tmp_path) == PRINTS[sample]

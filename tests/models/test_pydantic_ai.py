@@ -4,6 +4,7 @@ import base64
 import json
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,7 +42,10 @@ SETUP: dict[str, dict[str, Any]] = {
     "azure": {"base_url": "https://example.com", "api_version": "2024-10-21"},
     "azure-responses": {"base_url": "https://example.com/openai/v1"},
     "bedrock": {"region": "us-east-1", "access_key": "AKIA"},
+    "google-vertex": {"project": "p", "location": "global"},
 }
+CREDENTIALS = ("client_id", "client_secret", "refresh_token")
+"""What credentials of a user of Google's cloud consist of."""
 
 
 @pytest.fixture
@@ -238,9 +242,11 @@ async def test_cohere_answers_with_text(server: WireServer) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_every_kind_can_be_set_up(kind: str) -> None:
-    if kind == "google-vertex":
-        pytest.skip("looks for credentials of the machine")
+async def test_every_kind_can_be_set_up(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Where Vertex AI finds the credentials of the machine.
+    credentials = tmp_path / "credentials.json"
+    credentials.write_text(json.dumps({"type": "authorized_user"} | dict.fromkeys(CREDENTIALS, KEY)))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(credentials))
     model = PydanticAIModel(kind, KEY, **SETUP.get(kind, {}))
     assert KEY not in repr(model)
     await model.aclose()

@@ -10,9 +10,10 @@ import pytest
 from tests.models.registry_server import ModelServer, model_server
 
 from letta.errors import InvalidRequest, ModelAuthentication, ModelError, NotFound
+from letta.models.kinds import KINDS, validate
 from letta.models.protocol import Model, ModelRequest, collect
-from letta.models.provider import LIST_TTL, RETRY_AFTER
-from letta.models.registry import KINDS, ProviderConfig, ProviderStatus, Registry, validate
+from letta.models.provider import LIST_TTL, RETRY_AFTER, ProviderConfig
+from letta.models.registry import ProviderStatus, Registry
 from letta.models.scripted import ScriptedModel
 from letta.schemas.messages import Message, TextPart
 

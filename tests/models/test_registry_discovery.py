@@ -8,7 +8,7 @@ import pytest
 from tests.models.registry_server import model_server
 
 from letta.models.discovery import from_environment, local_servers
-from letta.models.registry import KINDS
+from letta.models.kinds import KINDS
 from letta.schemas.common import id_pattern
 
 

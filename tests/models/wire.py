@@ -91,7 +91,7 @@ class Wire:
     """One provider in the suite.
 
     `connect(url, sleep)` makes the model with `KEY`. `speak` answers as a stream, `speak_whole` as one object (None
-    where the protocol has no such answer). `hear` reads a request. `failures` are refusals by the error they mean,
+    where the client reads no such answer). `hear` reads a request. `failures` are refusals by the error they mean,
     `late_failure` is one in the middle of a stream. `thought` is the part that thinking becomes, `usage` what is known
     of `USAGE`, `call_id` and `image_of` how ids and images are written, `schema_of` where a request keeps the schema of
     the answer.
@@ -105,10 +105,10 @@ class Wire:
     thought: Callable[[Think], Part]
     failures: dict[type[ModelError], Reply]
     late_failure: Callable[[Speech], Reply]
+    schema_of: Callable[[Any], Any]
     speak_whole: Callable[[Speech], Reply] | None = None
     usage: Usage = USAGE
     call_id: Callable[[str], str] = lambda id_: id_
-    schema_of: Callable[[Any], Any] | None = None
     image_of: Callable[[str, str], str] = lambda media_type, data: f"data:{media_type};base64,{data}"
 
     @property

@@ -1,50 +1,42 @@
-"""The samples of the pages about turns run as they stand, and the pages show them as they are."""
+"""The samples of the pages about turns, schedules, streams, agents together and operation run as they stand."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.process import server, surroundings
+from tests import samples
 
-ROOT = Path(__file__).parents[2]
+FOLDERS = ("agents_together", "operations", "schedules", "streaming", "turns")
 PRINTS = {
-    "approval.py": [
+    "agents_together/asking.py": ["2 + 3 = 5"],
+    "agents_together/group.py": ["ann assistant_message", "ben assistant_message", "ann assistant_message", "3 runs"],
+    "agents_together/sleeptime.py": ["completed True", "Name: Grace"],
+    "operations/probes.py": [
+        "ok",
+        "200",
+        'letta_runs_open{status="created"} 0.0',
+        'letta_runs_open{status="running"} 0.0',
+        "letta_database_up 1.0",
+    ],
+    "schedules/batch.py": ["completed {'completed': 2}", "assistant I am Bo."],
+    "schedules/daily.py": ["True True", "True"],
+    "schedules/once.py": ["started 0", "user_message", "assistant_message"],
+    "streaming/resume.py": ["one two | three four", "one two three four ['stop_reason', 'usage_statistics']"],
+    "turns/approval.py": [
         'requires_approval memory_insert {"label":"human","new_string":"Name: Alice"}',
         "['tool_return_message', 'assistant_message']",
         "Name: Alice",
     ],
-    "client_tool.py": None,
-    "compaction.py": None,
-    "past.py": ["Name: Ann", "Name: Cleo", "assistant_message True", "Name: Bea"],
+    "turns/past.py": ["Name: Ann", "Name: Cleo", "assistant_message True", "Name: Bea"],
 }
-PAGES = [ROOT / "docs/approvals.md", ROOT / "docs/long-conversations.md", ROOT / "docs/time-travel.md"]
 
 
-@pytest.mark.parametrize("name", PRINTS)
-def test_sample_runs(tmp_path: Path, name: str) -> None:
-    with server(tmp_path) as (url, _):
-        done = subprocess.run(
-            [sys.executable, ROOT / "docs_src/turns" / name],
-            env=surroundings(tmp_path, LETTA_BASE_URL=url),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    if name == "client_tool.py":
-        assert "21 in the kitchen" in lines[0]
-    elif name == "compaction.py":
-        assert lines[0].startswith("13 -> ")
-        assert lines[1] == "True"
+@pytest.mark.parametrize("sample", sorted(name for folder in FOLDERS for name in samples.names(folder)))
+def test_sample_prints_what_it_should(sample: str, tmp_path: Path) -> None:
+    printed = samples.lines(sample, tmp_path)
+    if sample == "turns/client_tool.py":
+        assert "21 in the kitchen" in printed[0]
+    elif sample == "turns/compaction.py":
+        assert printed[0].startswith("13 -> ")
+        assert printed[1] == "True"
     else:
-        assert lines == PRINTS[name]
-
-
-def test_pages_show_the_samples_as_they_are() -> None:
-    pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-    for name in PRINTS:
-        text = (ROOT / "docs_src/turns" / name).read_text(encoding="utf-8")
-        assert f"<!-- sample: docs_src/turns/{name} -->\n```python\n{text}```" in pages
+        assert printed == PRINTS[sample]

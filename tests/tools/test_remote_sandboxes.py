@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -247,8 +246,8 @@ async def test_modal_says_which_keys_it_needs_and_what_it_refuses() -> None:
         await Modal(StandIn(), {}).run(wrong)
 
 
-@pytest.mark.skipif(find_spec("modal") is not None, reason="the library is installed")
-async def test_without_its_library_modal_says_what_to_install(tmp_path: Path) -> None:
+async def test_without_its_library_modal_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "modal", None)
     async with tools_in(tmp_path, "modal") as tools:
         done = await call(tools, "def f(): return 1")
     assert "modal: the Python package `modal` is not installed" in done.text

@@ -1,53 +1,27 @@
-"""The samples of the page about tools run as they stand, and the page shows them as they are."""
+"""The samples of docs/tools.md run as they stand."""
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.process import server, surroundings
+from tests import samples
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs/tools.md"
-SAMPLES = ROOT / "docs_src/tools"
 PRINTS = {
-    "python_tool.py": [
-        "success 33.0", "tool_call_message", "tool_return_message", "assistant_message",
-    ],
-    "agent_and_secrets.py": ["Secretary wrote it down.", "['my key is [secret NOTES_KEY]']", "Buy milk."],
-    "models_as_arguments.py": ["3"],
-    "library_tool.py": ["['numpy']"],
-    "run_code.py": ["5050"],
-    "typescript_tool.py": ["4 words"],
-}  # fmt: skip
+    "tools/python_tool.py": ["success 33.0", "tool_call_message", "tool_return_message", "assistant_message"],
+    "tools/agent_and_secrets.py": ["Secretary wrote it down.", "['my key is [secret NOTES_KEY]']", "Buy milk."],
+    "tools/models_as_arguments.py": ["3"],
+    "tools/library_tool.py": ["['numpy']"],
+    "tools/run_code.py": ["5050"],
+    "tools/typescript_tool.py": ["4 words"],
+}
+# Installers need this machine's own way to the package index.
+PASSED_ON = ("HOME", "NODE_", "PIP_", "SSL_", "UV_")
+INSTALLERS = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
 
 
-@pytest.mark.parametrize("name", PRINTS)
-def test_sample_runs(tmp_path: Path, name: str) -> None:
-    if name == "typescript_tool.py" and shutil.which("node") is None:
+@pytest.mark.parametrize("sample", sorted(samples.names("tools")))
+def test_sample_prints_what_it_should(sample: str, tmp_path: Path) -> None:
+    if sample == "tools/typescript_tool.py" and shutil.which("node") is None:
         pytest.skip("Node.js is not installed")
-    # Installers need this machine's own way to the package index.
-    passed = {
-        key: value for key, value in os.environ.items() if key.startswith(("PIP_", "UV_", "NODE_", "SSL_", "HOME"))
-    }
-    with server(tmp_path, **passed) as (url, _):
-        done = subprocess.run(
-            [sys.executable, SAMPLES / name],
-            env=surroundings(tmp_path, LETTA_BASE_URL=url),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == PRINTS[name]
-
-
-def test_the_page_shows_every_sample_as_it_is() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    assert {path.name for path in SAMPLES.glob("*.py")} == set(PRINTS)
-    for name in PRINTS:
-        text = (SAMPLES / name).read_text(encoding="utf-8")
-        assert f"<!-- sample: docs_src/tools/{name} -->\n```python\n{text}```" in page
+    assert samples.lines(sample, tmp_path, **INSTALLERS) == PRINTS[sample]

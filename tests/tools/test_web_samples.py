@@ -1,8 +1,6 @@
-"""The samples of the pages about web tools, Composio, tool rules and wrapped tools run, and say what the pages say."""
+"""The samples of the pages about web tools, Composio, tool rules and wrapped tools run as they stand."""
 
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.process import server, surroundings
+from tests import samples
 
-ROOT = Path(__file__).parents[2]
-SAMPLES = {
-    "web_tools/search.py": "web-tools.md",
-    "composio/issue.py": "composio.md",
-    "tool_rules/order.py": "tool-rules.md",
-    "wrapping_tools/wrapped.py": "wrapping-tools.md",
-}
 ANSWERS: dict[str, Any] = {
     "/search": {"results": [{"title": "Tea", "url": "https://tea.test", "content": "A drink."}]},
     "/api/v3.1/tools/GITHUB_CREATE_AN_ISSUE": {
@@ -77,30 +68,13 @@ def internet() -> Iterator[str]:
         web.server_close()
 
 
-@pytest.mark.parametrize("sample", SAMPLES)
-def test_sample_prints_what_its_page_says(tmp_path: Path, sample: str) -> None:
+@pytest.mark.parametrize("sample", PRINTS)
+def test_sample_prints_what_it_should(sample: str, tmp_path: Path) -> None:
     with internet() as web:
-        keys = {"SEARXNG_URL": web, "COMPOSIO_BASE_URL": web, "COMPOSIO_API_KEY": "key"}
-        with server(tmp_path, **keys) as (url, _):
-            done = subprocess.run(
-                [sys.executable, ROOT / "docs_src" / sample],
-                env=surroundings(tmp_path, LETTA_BASE_URL=url),
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=60,
-            )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == PRINTS[sample]
+        printed = samples.lines(sample, tmp_path, SEARXNG_URL=web, COMPOSIO_BASE_URL=web, COMPOSIO_API_KEY="key")
+    assert printed == PRINTS[sample]
 
 
 def test_rules_page_shows_what_its_sample_prints() -> None:
     printed = "\n".join(PRINTS["tool_rules/order.py"])
-    assert f"```text\n{printed}\n```" in (ROOT / "docs/tool-rules.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("sample", SAMPLES)
-def test_page_shows_the_sample_as_it_is(sample: str) -> None:
-    text = (ROOT / "docs_src" / sample).read_text(encoding="utf-8")
-    page = (ROOT / "docs" / SAMPLES[sample]).read_text(encoding="utf-8")
-    assert f"<!-- sample: docs_src/{sample} -->\n```python\n{text}```" in page
+    assert f"```text\n{printed}\n```" in (samples.ROOT / "docs/tool-rules.md").read_text(encoding="utf-8")

@@ -16,8 +16,9 @@ from sqlalchemy import Connection
 from letta.api import routes
 from letta.api.context import Page, Paging, Parts, ProviderId, Server, reply
 from letta.errors import InvalidRequest, InvalidValue, NotFound, StoreUnavailable
+from letta.models.kinds import KINDS, kind_of
 from letta.models.provider import ProviderConfig, provider_type
-from letta.models.registry import KINDS, Registry
+from letta.models.registry import Registry
 from letta.schemas.llm_config import ProviderCategory
 from letta.schemas.providers import CheckProvider, CreateProvider, Provider, ProviderType, UpdateProvider
 from letta.store import providers
@@ -32,11 +33,6 @@ log = logging.getLogger(__name__)
 _SECRET = ("api_key", "access_key")
 _OPEN = ("base_url", "region", "api_version")
 _NEEDS_ADDRESS = "azure"
-_VARIABLES = {
-    "azure": "AZURE_API_KEY and AZURE_BASE_URL",
-    "bedrock": "AWS_REGION and the AWS keys",
-    "google_vertex": "GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION",
-}
 _CHANGED = "providers"
 _RELOAD = 15.0
 _turns: WeakKeyDictionary[Registry, asyncio.Lock] = WeakKeyDictionary()
@@ -256,11 +252,9 @@ def _not_base(parts: Server, provider_id: str) -> None:
     config = _base_configs(parts).get(provider_id)
     if config is None:
         return
-    kind = KINDS.get(config.kind or config.type)
-    variables = _VARIABLES.get(config.kind) or " or ".join([*kind.keys, *kind.urls] if kind else ())
     raise InvalidRequest(
         f"provider {config.name} comes from the server's environment or this machine and cannot be changed here: set "
-        f"{variables} and restart the server"
+        f"{kind_of(config).variables} and restart the server"
     )
 
 

@@ -12,15 +12,13 @@ from uuid import UUID
 
 import httpx2
 
+from letta.models.kinds import KINDS
 from letta.models.provider import Kind, ProviderConfig, provider_type
-from letta.models.registry import KINDS
 
 OLLAMA_URL = "http://127.0.0.1:11434"
 LM_STUDIO_URL = "http://127.0.0.1:1234"
 PROBE_TIMEOUT = 0.3
 """Seconds a local server has to answer."""
-
-_SPECIAL = ("azure", "bedrock", "google_vertex")
 
 
 def from_environment(env: Mapping[str, str]) -> tuple[list[ProviderConfig], list[str]]:
@@ -32,7 +30,7 @@ def from_environment(env: Mapping[str, str]) -> tuple[list[ProviderConfig], list
     found: list[ProviderConfig] = []
     hints: list[str] = []
     for name, kind in KINDS.items():
-        config = _common(name, kind, values, hints) if name not in _SPECIAL else _special(name, values, hints)
+        config = _special(name, values, hints) if kind.needs else _common(name, kind, values, hints)
         if config is not None:
             found.append(config)
     if not found:

@@ -10,8 +10,8 @@ from typing import Any
 from letta.errors import InvalidRequest, ModelServerError
 from letta.models import encoding, openai_quirks
 from letta.models.http import Endpoint
+from letta.models.kinds import kind_name, kind_of
 from letta.models.provider import ProviderConfig
-from letta.models.registry import kind_name, kind_of
 
 READ_SECONDS = 120.0
 """How long a provider may be silent over a batch of texts: a local server may have to load the model first."""

@@ -48,7 +48,7 @@ _VERSION = re.compile(r"(?:[-:](?:latest|preview|exp|0|\d{2}-\d{2}|\d{3,4}|20\d{
 class ProviderConfig:
     """How one provider is reached. Frozen: a changed provider is another config.
 
-    `name` is what its handles begin with, `type` the wire's word for it, `kind` its row in the registry's table (the
+    `name` is what its handles begin with, `type` the wire's word for it, `kind` its row in `letta.models.kinds` (the
     type's own row when empty). `options` are extra arguments of the provider's client: `region`, `access_key`,
     `api_version`, `project`, `location`.
     """
@@ -73,13 +73,14 @@ class ProviderConfig:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One way to reach models: a row of the registry's table.
+    """One way to reach models: a row of `letta.models.kinds`.
 
     `loads` names the client class as `module:Class`, `arguments` are constant arguments of it, and `takes` the options
     of a config that it understands. `routes` are patterns of model names that take another client (class, arguments) at
     the maker's own address. `keys` and `urls` are environment variables, the preferred first; `optional_key` allows a
     base URL alone. `exact`: the list is complete, so that a name it lacks does not exist. `key_check` is a path that
     refuses a wrong key where the list does not. `also` are other spellings of the first part of its handles.
+    `needs` says which variables set it up where that takes more than one of `keys` and `urls`.
     """
 
     loads: str
@@ -96,6 +97,12 @@ class Kind:
     key_check: str = ""
     embeddings: tuple[str, ...] = ()
     endpoint_type: str = ""
+    needs: str = ""
+
+    @property
+    def variables(self) -> str:
+        """The environment variables that set it up, as a sentence names them; empty where none do."""
+        return self.needs or " or ".join(self.urls if self.local else (*self.keys, *self.urls))
 
 
 @dataclass(frozen=True, slots=True)

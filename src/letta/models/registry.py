@@ -1,196 +1,33 @@
 """Handles to models: which providers there are, what each offers, and the client that answers for `provider/model`.
 
-Holds the one table of provider kinds, and is the one place that imports provider libraries: by name, on first use.
 Knows nothing of agents, of where keys are stored, or of the environment (see `letta.models.discovery`).
 """
 
 import asyncio
-import importlib
 import logging
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any
 
 from letta.errors import InvalidRequest, NotFound
-from letta.models import catalog
+from letta.models.kinds import KINDS, canonical, kind_of, make, validate
 from letta.models.protocol import Model, ModelCard
-from letta.models.provider import Kind, Provider, ProviderConfig, Resolved
+from letta.models.provider import Provider, ProviderConfig, Resolved
+from letta.models.stand_in import SCRIPTED_HANDLE, StandIn
 from letta.schemas.models import EmbeddingModel
 from letta.schemas.models import Model as ListedModel
 
 _log = logging.getLogger(__name__)
 
-__all__ = [
-    "KINDS",
-    "SCRIPTED_HANDLE",
-    "Kind",
-    "ProviderConfig",
-    "ProviderStatus",
-    "Registry",
-    "Resolved",
-    "make",
-    "validate",
-]
-
-SCRIPTED_HANDLE = "letta/scripted"
 PATIENCE = 5.0
 """Seconds a reader of the model list waits for providers that were never listed."""
 RETIRE_AFTER = 900.0
 """Seconds a replaced provider's client stays open for the calls that still run on it."""
 LONGEST_HANDLE = 256
 """Characters of a handle."""
-MOST_STAND_INS = 1_000
-"""Handles the built-in model stands in for that are kept ready."""
 MOST_NAMED = 20
 """Handles named in an error message."""
-
-_SCRIPTED = Kind("letta.models.scripted:ScriptedModel")
-_SCRIPTED_CARD = ModelCard("scripted", context_window=128_000, display_name="Scripted (rule-based, built in)")
-_CHAT = "letta.models.openai_chat:OpenAIChat"
-_ANTHROPIC = "letta.models.anthropic:Anthropic"
-_OTHER = "letta.models.pydantic_ai:PydanticAIModel"
-
-# OpenAI takes tools together with reasoning only through its Responses API, and some models not through chat at all.
-_RESPONSES = (re.compile(r"^(?:ft:)?(?:gpt-5(?!.*chat)|gpt-(?:[6-9]|\d\d))|^codex|-pro(?:-|$)|deep-research"), _OTHER)
-
-
-def _chat(base_url: str | None, *keys: str, **more: Any) -> Kind:
-    return Kind(_CHAT, base_url=base_url, keys=keys, **more)
-
-
-def _local(*urls: str, **more: Any) -> Kind:
-    return Kind(_CHAT, urls=urls, optional_key=True, local=True, **more)
-
-
-KINDS: Mapping[str, Kind] = {
-    "openai": _chat(
-        "https://api.openai.com/v1",
-        "OPENAI_API_KEY",
-        urls=("OPENAI_BASE_URL", "OPENAI_API_BASE"),
-        also=("openai-proxy",),
-        optional_key=True,
-        exact=True,
-        routes=((*_RESPONSES, {"kind": "openai-responses"}),),
-        embeddings=("text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"),
-    ),
-    "anthropic": Kind(
-        _ANTHROPIC,
-        base_url="https://api.anthropic.com",
-        keys=("ANTHROPIC_API_KEY",),
-        urls=("ANTHROPIC_BASE_URL",),
-        exact=True,
-    ),
-    "google_ai": Kind(
-        _OTHER,
-        base_url="https://generativelanguage.googleapis.com",
-        keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-        urls=("GEMINI_BASE_URL",),
-        also=("google", "gemini"),
-        arguments={"kind": "google"},
-        exact=True,
-        embeddings=("gemini-embedding-001",),
-    ),
-    "google_vertex": Kind(
-        _OTHER, also=("vertex", "google-vertex"), arguments={"kind": "google-vertex"}, takes=("project", "location")
-    ),
-    "azure": Kind(_OTHER, arguments={"kind": "azure", "api_version": "2024-10-21"}, takes=("api_version",)),
-    "bedrock": Kind(
-        _OTHER, also=("aws",), arguments={"kind": "bedrock"}, takes=("region", "access_key", "session_token")
-    ),
-    "cohere": Kind(_OTHER, keys=("COHERE_API_KEY", "CO_API_KEY"), arguments={"kind": "cohere"}),
-    "ollama": _local("OLLAMA_BASE_URL", "OLLAMA_HOST", keys=("OLLAMA_API_KEY",)),
-    "lmstudio_openai": _local(
-        "LMSTUDIO_BASE_URL", also=("lmstudio", "lm-studio"), endpoint_type="lmstudio-chatcompletions"
-    ),
-    "vllm": _local("VLLM_API_BASE", "VLLM_BASE_URL", keys=("VLLM_API_KEY",)),
-    "sglang": _local("SGLANG_BASE_URL", "SGLANG_API_BASE"),
-    "llamacpp": _local("LLAMACPP_BASE_URL", also=("llama.cpp", "llama-cpp")),
-    "openrouter": _chat("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", key_check="key"),
-    "groq": _chat("https://api.groq.com/openai/v1", "GROQ_API_KEY", exact=True),
-    "together": _chat("https://api.together.xyz/v1", "TOGETHER_API_KEY", "TOGETHERAI_API_KEY"),
-    "deepseek": _chat("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", exact=True),
-    "xai": _chat("https://api.x.ai/v1", "XAI_API_KEY", also=("x-ai", "grok"), exact=True),
-    "mistral": _chat("https://api.mistral.ai/v1", "MISTRAL_API_KEY", exact=True),
-    "fireworks": _chat("https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"),
-    "cerebras": _chat("https://api.cerebras.ai/v1", "CEREBRAS_API_KEY", exact=True),
-    "moonshot": _chat("https://api.moonshot.ai/v1", "MOONSHOT_API_KEY", "MOONSHOTAI_API_KEY"),
-    "moonshot_coding": _chat("https://api.kimi.com/coding/v1"),
-    "minimax": _chat("https://api.minimax.io/v1", "MINIMAX_API_KEY"),
-    "zai": _chat("https://api.z.ai/api/paas/v4", "ZAI_API_KEY", also=("z-ai",)),
-    "zai_coding": _chat("https://api.z.ai/api/coding/paas/v4"),
-    "baseten": _chat("https://inference.baseten.co/v1", "BASETEN_API_KEY"),
-    "hugging-face": _chat("https://router.huggingface.co/v1", "HUGGINGFACE_API_KEY", also=("huggingface",)),
-    "nvidia": _chat("https://integrate.api.nvidia.com/v1", "NVIDIA_API_KEY"),
-    "sambanova": _chat("https://api.sambanova.ai/v1", "SAMBANOVA_API_KEY"),
-    "nebius": _chat("https://api.studio.nebius.com/v1", "NEBIUS_API_KEY"),
-    "deepinfra": _chat("https://api.deepinfra.com/v1/openai", "DEEPINFRA_API_KEY"),
-    "alibaba": _chat("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY", "ALIBABA_API_KEY"),
-}
-"""Every kind of provider. An OpenAI-compatible one is one line; the key is also the first part of its handles."""
-
-_NEEDS = {
-    "azure": "AZURE_API_KEY and AZURE_BASE_URL",
-    "bedrock": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION (or AWS_BEARER_TOKEN_BEDROCK and AWS_REGION)",
-    "google_vertex": "GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION",
-}
-_CANONICAL = {spelling: name for name, kind in KINDS.items() for spelling in (name, *kind.also)}
-
-
-def make(
-    config: ProviderConfig, target: str, arguments: Mapping[str, Any], *, read_seconds: float | None = None
-) -> Model:
-    """Load `module:Class` and construct the client: the one place where provider libraries are imported.
-
-    Raises:
-        InvalidRequest: the library is not installed, or the provider's settings do not fit its client.
-    """
-    base_url = config.base_url or kind_of(config).base_url
-    common: dict[str, Any] = {"base_url": base_url, "api_key": config.api_key or None, "provider": kind_name(config)}
-    if target in (_CHAT, _ANTHROPIC):
-        common["read_seconds"] = read_seconds
-    try:
-        return cast(Model, _load(target)(**common, **arguments))
-    except ImportError as error:
-        raise InvalidRequest(f"Provider {config.name} needs a package that is not installed: {error}.") from error
-
-
-def _load(target: str) -> Callable[..., Any]:
-    module, _, name = target.partition(":")
-    return cast(Callable[..., Any], getattr(importlib.import_module(module), name))
-
-
-def validate(config: ProviderConfig) -> None:
-    """See whether a config can be used at all, before it is stored; nobody is asked.
-
-    Raises:
-        InvalidRequest: the kind of provider is unknown, or `base_url` is malformed.
-    """
-    kind_of(config)
-    try:
-        _ = urlsplit(config.base_url or "").port
-    except ValueError as error:
-        raise InvalidRequest(f"base_url of provider {config.name} is not a URL: {error}.") from error
-
-
-def kind_of(config: ProviderConfig) -> Kind:
-    """The table's row of a provider.
-
-    Raises:
-        InvalidRequest: there is no such kind of provider.
-    """
-    if (kind := KINDS.get(kind_name(config))) is None:
-        word = config.kind or config.type
-        raise InvalidRequest(f"provider_type {word!r} cannot be used here, must be one of {sorted(KINDS)}.")
-    return kind
-
-
-def kind_name(config: ProviderConfig) -> str:
-    """The name of the table's row of a provider: also the usual first part of its handles."""
-    word = config.kind or config.type
-    return _CANONICAL.get(word, word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +60,7 @@ class Registry:
         read_seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._scripted_model = scripted
+        self._stand_in = StandIn(scripted)
         self._scripted_handles = scripted_handles
         self._default = default
         self._patience = patience
@@ -231,7 +68,6 @@ class Registry:
         self._clock = clock
         self._base: dict[str, Provider] = {}
         self._byok: dict[str, Provider] = {}
-        self._stand_ins: dict[str, Resolved] = {}
         self._retired: list[Provider] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.add(providers)
@@ -323,8 +159,7 @@ class Registry:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(provider.aclose() for provider in [*self._providers(), *self._retired]))
         self._retired.clear()
-        if self._scripted_model is not None:
-            await self._scripted_model.aclose()
+        await self._stand_in.aclose()
 
     async def models(self) -> list[ListedModel]:
         """Every model one can talk to, the built-in one first, each provider's in its own order.
@@ -380,7 +215,7 @@ class Registry:
             shown = handle[:LONGEST_HANDLE]
             raise InvalidRequest(f"Handle {shown!r} is not of the form provider/model, for example openai/gpt-4o.")
         if self._scripted_handles or handle == SCRIPTED_HANDLE:
-            return self._scripted(prefix, name)
+            return self._stand_in.resolve(prefix, name)
         if (provider := self._provider(prefix)) is None:
             raise NotFound(f"Handle {handle} not found, must be one of {_named(self._handles())}. {_advice(prefix)}")
         if provider.exact and provider.card(name) is None:
@@ -429,7 +264,7 @@ class Registry:
         return list({**self._base, **self._byok}.values())
 
     def _provider(self, name: str) -> Provider | None:
-        for word in (name, name.lower(), _CANONICAL.get(name.lower(), name)):
+        for word in (name, name.lower(), canonical(name)):
             if found := self._byok.get(word) or self._base.get(word):
                 return found
         return None
@@ -453,27 +288,6 @@ class Registry:
         shown = name[:LONGEST_HANDLE]
         raise InvalidRequest(f"Handle {shown!r} is not of the form provider/model: write one of {_named(options)}.")
 
-    def _scripted(self, prefix: str, name: str) -> Resolved:
-        """The built-in model, under the name of the one it stands in for."""
-        handle = f"{prefix}/{name}"
-        if (found := self._stand_ins.get(handle)) is None:
-            config = ProviderConfig(name=prefix, type=_CANONICAL.get(prefix.lower(), prefix))
-            stand_in = Provider(config, _SCRIPTED, self._make_scripted)
-            if handle == SCRIPTED_HANDLE:
-                stand_in.learn([_SCRIPTED_CARD])
-            elif catalog.known(name) is None:
-                # Where nobody knows the model's window, the built-in model's own is the honest one.
-                stand_in.learn([ModelCard(name, context_window=_SCRIPTED_CARD.context_window)])
-            if len(self._stand_ins) >= MOST_STAND_INS:
-                self._stand_ins.clear()
-            found = self._stand_ins[handle] = stand_in.resolve(name)
-        return found
-
-    def _make_scripted(self, config: ProviderConfig, target: str, arguments: Mapping[str, Any]) -> Model:
-        if self._scripted_model is None:
-            self._scripted_model = cast(Model, _load(target)(**arguments))
-        return self._scripted_model
-
 
 def _named(handles: Sequence[str]) -> str:
     """The options of an error message, cut to a length a person reads."""
@@ -483,15 +297,14 @@ def _named(handles: Sequence[str]) -> str:
 
 def _advice(prefix: str) -> str:
     """What to set on the server so that handles with this first part work."""
-    name = _CANONICAL.get(prefix.lower(), prefix)
+    name = canonical(prefix)
     if name == "letta":
         return f"The only model of that name here is {SCRIPTED_HANDLE}."
     if (kind := KINDS.get(name)) is None:
         return f"No provider is called {prefix}: add one through the API, or set one of {list(KINDS)} up on the server."
-    variables = _NEEDS.get(name) or " or ".join([*kind.keys, *kind.urls] if not kind.local else kind.urls)
-    if not variables:
+    if not kind.variables:
         return f"Add a provider of type {name} through the API to use {prefix} models."
     return (
-        f"To use {prefix} models set {variables} in the server's environment and restart it, or add the provider "
+        f"To use {prefix} models set {kind.variables} in the server's environment and restart it, or add the provider "
         "through the API; LETTA_SCRIPTED_MODELS=1 answers every handle with the built-in model."
     )

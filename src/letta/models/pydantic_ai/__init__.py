@@ -1,4 +1,4 @@
-"""Every provider that is reached through pydantic-ai's model classes. The registry imports it on first use."""
+"""Every provider that is reached through pydantic-ai's model classes. `letta.models.kinds` imports it on first use."""
 
 from letta.models.pydantic_ai.model import PydanticAIModel
 
