@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import httpx2
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
@@ -377,9 +376,7 @@ def behind_gateway(app: FastAPI, settings: Settings, *, listening: bool = False)
 def _door(app: FastAPI, settings: Settings) -> Door:
     """The way of tools to this application, which needs no port."""
     password = settings.server_password.get_secret_value() if settings.server_password else None
-    transport = httpx2.ASGITransport(behind_gateway(app, settings), raise_app_exceptions=False)
-    client = httpx2.AsyncClient(transport=transport, base_url="http://letta.sandbox", timeout=None)
-    return Door(client, password)
+    return Door(behind_gateway(app, settings), password)
 
 
 def data_dir_of(settings: Settings) -> Path:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from fastapi import Response
 
 from letta.api import sse
-from letta.api.arrival import Marks, arrival_of
+from letta.api.arrival import Marks, arrival_of, note_answered
 from letta.api.context import Server, reply
 from letta.api.wire import WireOptions
 from letta.errors import InvalidRequest, InvalidValue, NotBuilt
@@ -17,6 +17,7 @@ from letta.schemas.runs import Run, RunStatus
 from letta.schemas.sends import BusyPolicy, SendRequest
 from letta.store import runs
 from letta.store.query import now
+from letta.tools import door
 from letta.tools.outbound import check_url
 
 _ONLY_STREAMED = (("stream_tokens", True), ("background", True), ("include_pings", False))
@@ -41,9 +42,9 @@ async def send(
     running = await start(parts, agent_id, conversation_id, body, marks, background=background, when_busy=when_busy)
     if not streaming:
         answer = await sse.collect(parts.following, running, wire_options(body))
-        await _note_answered(parts, running, marks)
+        await note_answered(parts, marks, running.work.id)
         return reply(answer)
-    await _note_answered(parts, running, marks)
+    await note_answered(parts, marks, running.work.id)
     options, run_id = stream_options(parts, body), running.work.id
     # Streams of background runs carry numbers, for their readers to come back with.
     encoder = sse.RunFrames(run_id, options, after=0 if body.background else None)
@@ -81,7 +82,10 @@ async def start(
     if body.override_model is not None:
         parts.registry.resolve(body.override_model)
     arrival = arrival_of(body, marks, when_busy, timedelta(hours=parts.settings.request_key_hours))
-    return await parts.runner.start(agent_id, conversation_id, body, background=background, arrival=arrival)
+    waiting = () if background else door.WAITING.get()
+    return await parts.runner.start(
+        agent_id, conversation_id, body, background=background, arrival=arrival, asked_by=waiting
+    )
 
 
 async def start_in_background(
@@ -91,19 +95,11 @@ async def start_in_background(
     before = now()
     running = await start(parts, agent_id, conversation_id, body, marks, background=True)
     run = await parts.database.read(runs.get, running.work.id)
-    await _note_answered(parts, running, marks)
+    await note_answered(parts, marks, running.work.id)
     if running.work.created_at < before:
         return run
     begun = {"status": RunStatus.CREATED, "stop_reason": None, "completed_at": None, "updated_at": run.created_at}
     return run.model_copy(update=begun | {"ttft_ns": None, "total_duration_ns": None})
-
-
-async def _note_answered(parts: Server, running: Running, marks: Marks) -> None:
-    """Remember whose caller was there to take the answer: an SDK tries again only without one."""
-    if marks.request is None or not marks.counted or marks.key is not None:
-        return
-    if not await marks.request.is_disconnected():
-        parts.runner.note_answered(running.work.id)
 
 
 async def _check_callback(parts: Server, url: str, *, background: bool) -> None:

@@ -1,6 +1,7 @@
 """Calls of tools written in code that an agent makes: with its secrets, and its state where the tool wants it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -40,7 +41,8 @@ class CodeCalls:
         tool = errand.tool
         if tool.tool_type == ToolType.CUSTOM:
             environment = await self.environment(errand.agent, tool.source_code or "")
-            return await self._custom.run(tool, errand.arguments, environment)
+            waiting = (*errand.asked_by, errand.conversation_id) if errand.run_id else ()
+            return await self._custom.run(tool, errand.arguments, replace(environment, waiting=waiting))
         if tool.name == RUN_CODE:
             given = checked(errand.arguments, BY_NAME[RUN_CODE].schema["parameters"])
             environment = await self.environment(errand.agent, "")

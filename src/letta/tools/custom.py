@@ -8,7 +8,7 @@ import ast
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import orjson
 
 from letta.errors import InvalidRequest, ToolFailed
 from letta.schemas.tools import Tool
+from letta.schemas.variables import is_variable_name
 from letta.settings import Settings
 from letta.tools import requirements as packages
 from letta.tools import schema_generation, typescript
@@ -47,13 +48,17 @@ _NETWORK_HINT = (
 
 @dataclass(frozen=True, slots=True)
 class ToolEnvironment:
-    """What a tool may know of the agent that calls it. `agent_state` is the agent as JSON; `timeout` is in seconds."""
+    """What a tool may know of the agent that calls it. `agent_state` is the agent as JSON; `timeout` is in seconds.
+
+    `waiting` are the agents and conversations that go on only when the call has ended.
+    """
 
     agent_id: str | None = None
     agent_state: Mapping[str, Any] | None = None
     secrets: Mapping[str, str] = field(default_factory=dict)
     project_id: str | None = None
     timeout: float | None = None
+    waiting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +171,11 @@ class CustomTools:
             return Job(World((), network), request, seconds, requirements=wanted)
         if tool.source_type in ("typescript", "javascript"):
             return await self._node_job(tool, request, network, seconds)
-        door = self._door.serve if self._door and mentions(source, "client") else None
+        door = self._door if mentions(source, "client") else None
         world = await self._world(wanted, network)
         world = replace(world, slim=door is None and is_small(source))
-        return Job(world, request, seconds, door=door)
+        serve = None if door is None else partial(door.serve, waiting=environment.waiting)
+        return Job(world, request, seconds, door=serve)
 
     async def _node_job(self, tool: Tool, request: dict[str, Any], network: bool, seconds: float) -> Job:
         node = await typescript.node()
@@ -342,7 +348,18 @@ def _variables(environment: ToolEnvironment, tool: Tool) -> dict[str, str]:
         "LETTA_TOOL_ID": tool.id if tool.id != "tool-code" else None,
     }
     basic = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
-    return {**basic, **environment.secrets, **{name: value for name, value in own.items() if value}}
+    return {**basic, **_usable(environment), **{name: value for name, value in own.items() if value}}
+
+
+def _usable(environment: ToolEnvironment) -> dict[str, str]:
+    """The secrets that can be environment variables: names were not always checked when they were stored."""
+    for name in environment.secrets:
+        if not is_variable_name(name):
+            log.warning(
+                "a secret of agent %s is left out: %r is not the name of an environment variable",
+                environment.agent_id, name,
+            )  # fmt: skip
+    return {name: value for name, value in environment.secrets.items() if is_variable_name(name)}
 
 
 @lru_cache(maxsize=512)
