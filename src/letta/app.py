@@ -145,6 +145,7 @@ async def open_server(
             synchronous=settings.sqlite_synchronous,
             pool=settings.database_pool,
             pooler=settings.database_pooler,
+            patience=settings.database_patience,
         )
         undo.push_async_callback(database.close)
         await database.write(builtin.install)

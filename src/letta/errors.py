@@ -14,6 +14,7 @@
     ├── InterruptedTooOften       500  a run was taken up again and again, and never ended
     ├── NotBuilt                  501  part of the API, not served by this version
     ├── StoreUnavailable          503  the database does not answer
+    │   └── StoreFull             503  the disk that holds the database is full
     ├── ToolFailed                     data for the model, never an HTTP answer
     ├── McpFailed                 502  an MCP server cannot be reached or broke its protocol
     │   ├── McpTimeout            408  an MCP server was silent for too long
@@ -138,6 +139,10 @@ class StoreUnavailable(LettaError):
 
     status = 503
     code = "store_unavailable"
+
+
+class StoreFull(StoreUnavailable):
+    """The disk that holds the database is full."""
 
 
 class ToolFailed(LettaError):

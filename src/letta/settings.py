@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     """PostgreSQL connections, or SQLite reader threads (at most 4 of those)."""
     database_pooler: bool = False
     """A connection pooler in transaction mode, such as PgBouncer, stands in front of PostgreSQL."""
+    database_patience: float = Field(default=30.0, gt=0)
+    """Seconds PostgreSQL has for a statement; without an answer by then the connection counts as lost."""
     server_password: SecretStr | None = None
     """The password clients send as `Authorization: Bearer`. None: everybody who reaches the port is trusted, and on a
     loopback address the server answers to localhost and IP addresses only, so that no website can pose as it."""

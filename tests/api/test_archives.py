@@ -346,6 +346,24 @@ async def test_vectors_of_another_length_are_left_out_not_compared(served: Serve
     assert set(both) == {"red apples", "green pears"}
 
 
+async def test_wrong_length_of_a_known_models_vectors_is_shown_and_asked_again(served: Served) -> None:
+    async with embedding_server(dimension=5) as provider:
+        await with_provider(served, provider)
+        home = await archive(served, embedding="words/text-embedding-3-small")
+        await keep(served, home["id"], "red apples")
+
+        async def said() -> bool:
+            progress = (await served.http.get(f"/v1/archives/{home['id']}/embedding")).json()
+            return "5 numbers instead of 1536" in str(progress["error"]) and progress["embedded"] == 0
+
+        await until(said)
+        provider.dimension = 1536
+        progress = await embedded(served, f"/v1/archives/{home['id']}")
+        found = await search(served, query="apples", archive_id=home["id"], search_mode="vector")
+    assert (progress["embedded"], progress["error"]) == (1, None)
+    assert found == ["red apples"]
+
+
 async def test_unknown_provider_is_said_and_words_still_work(served: Served) -> None:
     home = await archive(served, embedding="nobody/some-model")
     await keep(served, home["id"], "red apples")

@@ -305,3 +305,34 @@ async def test_odd_messages_are_answered_or_refused_but_break_nothing(served: Se
             answer = await served.http.post(f"/v1/agents/{agent_id}/messages", json=body)
             assert answer.status_code in (200, 400, 422), (content, answer.text)
     assert (await served.send(agent_id, "echo alive"))["messages"][0]["content"] == "alive"
+
+
+def pictured(**source: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "base64", **source}}]}]}
+
+
+def with_tools(*names: str) -> dict[str, Any]:
+    return {"input": "hello", "client_tools": [{"name": name} for name in names]}
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (pictured(media_type="text/html", data="aGVsbG8="), "media_type 'text/html' is no image"),
+        (pictured(media_type="image/png", data="data:text/html;base64,aGVsbG8="), "media_type 'text/html' is no image"),
+        (pictured(media_type="image/png", data="!!!"), "data is not base64"),
+        (pictured(media_type="image/png", data=""), "data is empty"),
+        (with_tools("a b"), "client_tools.0.name"),
+        (with_tools("fine", ""), "client_tools.1.name"),
+        (with_tools("x" * 65), "client_tools.0.name"),
+        (with_tools("same", "same"), "client_tools: the name 'same' is given twice"),
+    ],
+)
+async def test_what_no_provider_takes_is_refused_and_not_stored(
+    served: Served, body: dict[str, Any], named: str
+) -> None:
+    agent_id = await agent_of(served)
+    before = await everything(served)
+    answer = await served.http.post(f"/v1/agents/{agent_id}/messages", json=body)
+    assert (answer.status_code, named in answer.json()["detail"]) == (422, True), answer.text
+    assert await everything(served) == before

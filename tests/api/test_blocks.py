@@ -1,6 +1,7 @@
 """`/v1/blocks`: the routes, their history, and whose a block is."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from tests.serving import Served
@@ -176,3 +177,31 @@ async def test_a_value_that_does_not_fit_leaves_the_block_as_it_was(served: Serv
     answer = await served.http.patch(f"/v1/blocks/{block['id']}", json={"value": "x" * 11, "description": "new"})
     assert answer.status_code == 422
     assert (await served.http.get(f"/v1/blocks/{block['id']}")).json() == block
+
+
+@pytest.mark.parametrize("label", ["a/b ue", "system/human", "../../etc", "ü/?#%", "attach"])
+async def test_a_label_with_slashes_is_reached_by_its_path(served: Served, label: str) -> None:
+    agent = await served.agent(memory_blocks=[{"label": label, "value": "old"}])
+    path = f"/v1/agents/{agent['id']}/core-memory/blocks/{quote(label, safe='')}"
+    assert (await served.http.get(path)).json()["label"] == label
+    changed = await served.http.patch(path, json={"value": "new"})
+    assert (changed.status_code, changed.json()["value"]) == (200, "new")
+    assert (await served.http.get(path)).json()["value"] == "new"
+    [block] = agent["blocks"]
+    blocks = f"/v1/agents/{agent['id']}/core-memory/blocks"
+    assert (await served.http.patch(f"{blocks}/detach/{block['id']}")).json()["blocks"] == []
+    assert (await served.http.patch(f"{blocks}/attach/{block['id']}")).json()["blocks"][0]["label"] == label
+
+
+@pytest.mark.parametrize("label", ["", "/", "/a", "a/"])
+async def test_a_label_no_path_can_name_is_refused(served: Served, label: str) -> None:
+    agent = await served.agent(memory_blocks=[{"label": "human", "value": ""}])
+    block_id = agent["blocks"][0]["id"]
+    said = f"label: {label!r} is no label of a block: it must not be empty, nor begin or end with a slash"
+    body = {"label": label, "value": ""}
+    made = await served.http.post("/v1/blocks/", json=body)
+    with_agent = await served.http.post("/v1/agents/", json={"model": "letta/scripted", "memory_blocks": [body]})
+    renamed = await served.http.patch(f"/v1/blocks/{block_id}", json={"label": label})
+    assert [answer.status_code for answer in (made, with_agent, renamed)] == [422, 422, 422]
+    assert made.json()["detail"] == renamed.json()["detail"] == said
+    assert with_agent.json()["detail"] == f"memory_blocks.0.{said}"

@@ -140,6 +140,8 @@ async def test_agent_finds_what_was_said_but_not_its_own_searching(tmp_path: Pat
         ({"roles": ["tool"]}, "No messages found"),
         ({"query": "zzz"}, "No messages found"),
         ({"nonsense": 1}, "nonsense is not an argument"),
+        ({"roles": ["user", "bad"]}, "roles holds 'bad', which must be one of user, assistant, tool"),
+        ({"query": "x", "limit": -1}, "limit must be at least 1, not -1"),
     ],
 )
 async def test_agents_bad_search_is_explained_to_it(tmp_path: Path, arguments: dict[str, Any], said: str) -> None:

@@ -1,7 +1,7 @@
 """What the tests of arriving messages do again and again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import httpx2
@@ -70,3 +70,30 @@ def words(message: dict[str, Any]) -> str:
 def asked(served: Served, number: int = -1) -> list[str]:
     """What users said, as the model saw it in one of its requests."""
     return [m.text for m in served.model.requests[number].messages if m.role.value == "user"]
+
+
+async def waits_for_approval(served: Served) -> tuple[str, str]:
+    """An agent, and its call of `memory_insert` that waits for a person. The model has to make the call."""
+    agent = await served.agent(memory_blocks=[{"label": "human", "value": "Bob"}])
+    url = f"/v1/agents/{agent['id']}/tools/approval/memory_insert"
+    await served.http.patch(url, json={"requires_approval": True})
+    [request] = (await served.send(agent["id"], "I am tall"))["messages"]
+    return agent["id"], request["tool_call"]["tool_call_id"]
+
+
+async def decide(served: Served, agent_id: str, call_id: str, approve: bool) -> httpx2.Response:
+    """Answer a call that waits; whatever comes back."""
+    decision = {"type": "approval", "tool_call_id": call_id, "approve": approve}
+    body = {"messages": [{"type": "approval", "approvals": [decision]}]}
+    return await served.http.post(f"/v1/agents/{agent_id}/messages", json=body)
+
+
+def check_one_was_heard(answers: Sequence[httpx2.Response], block: str) -> None:
+    """Of an approval and a denial of `Tall.`, one happened, and whoever gave the other one knows."""
+    allowed, denied = answers
+    if allowed.status_code == 200:
+        assert (denied.status_code, block) == (409, "Bob\nTall.")
+        assert "was approved" in denied.json()["detail"]
+    else:
+        assert (allowed.status_code, denied.status_code, block) == (409, 200, "Bob")
+        assert "was denied" in allowed.json()["detail"]

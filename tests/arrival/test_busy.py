@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 from tests.arrival.conftest import Gate, Serve
-from tests.arrival.steps import asked, ended, post, runs_of, said, talk, waiting
+from tests.arrival.steps import (
+    asked,
+    check_one_was_heard,
+    decide,
+    ended,
+    post,
+    runs_of,
+    said,
+    talk,
+    waiting,
+    waits_for_approval,
+)
 from tests.serving import Served, serve
 
 from letta.models.scripted import Call
@@ -152,6 +163,43 @@ async def test_merging_passes_nobody_who_wants_a_turn_of_their_own(tmp_path: Pat
     assert answers == [["0"], ["1"], ["1"], ["2"], ["3"]]
 
 
+async def test_deadline_of_one_request_is_not_that_of_another(make_server: Serve) -> None:
+    first, lead = Gate("first"), Gate("never said")
+    async with make_server(first, lead, "in time") as served:
+        agent = await served.agent()
+        one = sending(served, agent["id"], "one")
+        await first.reached.wait()
+        two = sending(served, agent["id"], "two", busy_policy="merge", deadline_seconds=3)
+        await waiting(served, agent["id"], 2)
+        three = sending(served, agent["id"], "three", busy_policy="merge")
+        await waiting(served, agent["id"], 3)
+        first.open.set()
+        await one
+        late = await two
+        answer = await spoken(three)
+    assert late.status_code == 504
+    assert answer == ["in time"]
+
+
+async def test_cancelled_merged_requests_are_all_said_to_be_cancelled(make_server: Serve) -> None:
+    first, lead = Gate("first"), Gate()
+    async with make_server(first, lead) as served:
+        agent = await served.agent()
+        tasks = [sending(served, agent["id"], "one")]
+        await first.reached.wait()
+        for number, text in enumerate(("two", "three"), 2):
+            tasks.append(sending(served, agent["id"], text, busy_policy="merge"))
+            await waiting(served, agent["id"], number)
+        first.open.set()
+        await lead.reached.wait()
+        cancelled = (await served.http.post(f"/v1/agents/{agent['id']}/messages/cancel", json={})).json()
+        for task in tasks:
+            await task
+        runs = await runs_of(served, agent["id"])
+    assert [run["status"] for run in runs] == ["completed", "cancelled", "cancelled"]
+    assert cancelled == {run["id"]: "cancelled" for run in runs[1:]}
+
+
 async def test_merged_requests_share_a_failure(tmp_path: Path) -> None:
     gate = Gate("first")
     async with serve(tmp_path, [gate]) as served:
@@ -212,6 +260,35 @@ async def test_steering_message_is_heard_at_the_next_step(make_server: Serve) ->
     assert runs[1]["metadata"]["answered_by"] == runs[0]["id"]
     assert [kind for kind, _ in listed] == ["user", "tool_call", "tool_return", "user", "assistant"]
     assert again["messages"] == followed["messages"]
+
+
+async def test_steering_message_that_was_heard_can_be_given_up_but_not_taken_back(make_server: Serve) -> None:
+    first, second = Gate(INSERT), Gate("as you wish")
+    async with make_server(first, second) as served:
+        agent = await served.agent(memory_blocks=HUMAN)
+        one = sending(served, agent["id"], "one")
+        await first.reached.wait()
+        two = sending(served, agent["id"], "two", busy_policy="steer")
+        await waiting(served, agent["id"], 2)
+        three = sending(served, agent["id"], "three", busy_policy="steer", deadline_seconds=3)
+        await waiting(served, agent["id"], 3)
+        first.open.set()
+        await second.reached.wait()
+        ids = [run["id"] for run in await runs_of(served, agent["id"])]
+        cancelled = await served.http.post(f"/v1/agents/{agent['id']}/messages/cancel", json={"run_ids": [ids[1]]})
+        late = await three
+        second.open.set()
+        answer = await spoken(one)
+        await two
+        runs = await runs_of(served, agent["id"])
+        heard = asked(served)
+    assert cancelled.json() == {ids[1]: "cancelled"}
+    assert late.status_code == 504
+    assert heard == ["one", "two", "three"]
+    assert answer == ["tool_call_message", "tool_return_message", "as you wish"]
+    assert [run["status"] for run in runs] == ["completed", "cancelled", "failed"]
+    assert [run["metadata"].get("answered_by") for run in runs] == [None, ids[0], ids[0]]
+    assert runs[2]["metadata"]["error"]["type"] == "deadline_exceeded"
 
 
 async def test_steering_message_that_comes_too_late_gets_a_turn_of_its_own(make_server: Serve) -> None:
@@ -455,3 +532,11 @@ async def test_answers_to_calls_wait_their_turn_whatever_the_policy(tmp_path: Pa
         body = {"messages": [yes], "busy_policy": "rollback"}
         answer = (await served.http.post(f"/v1/agents/{agent['id']}/messages", json=body)).json()
     assert [m["message_type"] for m in answer["messages"]] == ["tool_return_message", "assistant_message"]
+
+
+async def test_of_two_contradicting_answers_sent_at_once_the_later_one_is_a_conflict(make_server: Serve) -> None:
+    async with make_server(INSERT, "Noted.") as served:
+        agent_id, call_id = await waits_for_approval(served)
+        answers = await asyncio.gather(*(decide(served, agent_id, call_id, approve) for approve in (True, False)))
+        block = (await served.http.get(f"/v1/agents/{agent_id}/core-memory/blocks/human")).json()["value"]
+    check_one_was_heard(answers, block)

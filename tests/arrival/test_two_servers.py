@@ -3,7 +3,17 @@
 import asyncio
 
 from tests.arrival.conftest import Gate, Serve
-from tests.arrival.steps import asked, post, runs_of, said, talk, waiting
+from tests.arrival.steps import (
+    asked,
+    check_one_was_heard,
+    decide,
+    post,
+    runs_of,
+    said,
+    talk,
+    waiting,
+    waits_for_approval,
+)
 
 from letta.models.scripted import Call
 
@@ -116,3 +126,11 @@ async def test_stream_asked_for_again_at_the_other_server_is_the_same(two_server
         texts = [(await task).text for task in (first, second)]
     assert texts[0] == texts[1]
     assert texts[0].endswith("data: [DONE]\n\n")
+
+
+async def test_of_two_contradicting_answers_at_two_servers_the_later_one_is_a_conflict(two_servers: Serve) -> None:
+    async with two_servers(INSERT, "Noted.") as here, two_servers("Noted.") as there:
+        agent_id, call_id = await waits_for_approval(here)
+        answers = await asyncio.gather(decide(here, agent_id, call_id, True), decide(there, agent_id, call_id, False))
+        block = (await here.http.get(f"/v1/agents/{agent_id}/core-memory/blocks/human")).json()["value"]
+    check_one_was_heard(answers, block)

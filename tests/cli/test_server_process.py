@@ -199,3 +199,47 @@ def test_password_makes_every_name_good(tmp_path: Path) -> None:
         headers = {"Host": "agents.example", "Authorization": "Bearer secret"}
         answer = httpx.get(f"{url}/v1/agents/", headers=headers)
     assert answer.status_code == 200
+
+
+def test_a_data_folder_that_cannot_be_used_is_one_line_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder, why in (
+        (tmp_path / "file", "File exists"),
+        (tmp_path / "file" / "below", "Not a directory"),
+        (Path("/proc/nope"), "No such file or directory"),
+    ):
+        for command in (["server", "--port", "0"], ["agents", "list"]):
+            done = letta(tmp_path, *command, "--data-dir", str(folder))
+            assert (done.returncode, done.stdout) == (1, "")
+            assert done.stderr.startswith(f"Error: the data folder {folder} cannot be used: {why}")
+            assert done.stderr.endswith("choose another folder with --data-dir or LETTA_DIR.\n")
+            assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [b"notes, not a database " * 100, None], ids=["text", "folder"])
+def test_a_database_file_that_is_none_is_one_line_with_a_remedy(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "data" / "letta.db"
+    path.parent.mkdir()
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    done = letta(tmp_path, "server", "--port", "0")
+    assert (done.returncode, done.stdout) == (1, "")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"Error: {path} cannot be opened as a SQLite database: ")
+    assert "choose another data folder" in last
+    assert "Traceback" not in done.stderr
+    doctor = letta(tmp_path, "doctor", "--no-calls")
+    assert doctor.returncode == 1
+    assert "problem  database: " in doctor.stdout
+    assert "Traceback" not in doctor.stderr
+
+
+def test_a_key_file_without_a_key_is_one_line_with_a_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "secret.key"
+    path.parent.mkdir()
+    path.write_text("no key")
+    done = letta(tmp_path, "server", "--port", "0")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith(f"Error: {path} holds no key: restore the file")

@@ -76,6 +76,7 @@ def test_reader_that_takes_nothing_is_dropped_and_the_run_goes_on(tmp_path: Path
         ]
     assert run["status"] == "completed", run
     assert "is dropped" in warned
+    assert [line for line in process.printed if "ERROR" in line] == []
     assert b"[DONE]" not in got
     assert len(got) < 8_000_000
     assert numbers == list(range(1, 25_001))

@@ -112,3 +112,11 @@ def test_a_sqlite_file_is_no_place_for_workers(tmp_path: Path, command: str) -> 
     assert refused.returncode == (2 if command == "worker" else 1)
     assert "PostgreSQL" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_data_folder_that_cannot_be_used_is_one_line_with_a_remedy(tmp_path: Path, postgres_url: str) -> None:
+    (tmp_path / "file").write_text("")
+    done = letta(tmp_path, "worker", "--database-url", postgres_url, "--data-dir", str(tmp_path / "file"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith(f"Error: the data folder {tmp_path / 'file'} cannot be used: ")
+    assert "Traceback" not in done.stderr

@@ -82,6 +82,16 @@ async def test_senseless_vectors_are_refused(vectors: list[Any], monkeypatch: py
             await found.embedder("openai/m").embed(["one", "two"])
 
 
+async def test_vectors_of_a_length_the_model_does_not_make_are_refused() -> None:
+    async with embedding_server(dimension=5) as server, embeddings(server) as found:
+        with pytest.raises(ModelServerError, match="text-embedding-3-small answered with vectors of 5 numbers"):
+            await found.embedder("openai/text-embedding-3-small").embed(["one"])
+        # A name that only begins like a known one may be that of a model with vectors of its own length.
+        assert (await found.embedder("openai/bge-small-zh").embed(["one"])).shape == (1, 5)
+        server.dimension = 1536
+        assert (await found.embedder("openai/text-embedding-3-small").embed(["one"])).shape == (1, 1536)
+
+
 async def test_handles_that_cannot_be_used_say_why() -> None:
     async with embedding_server() as server, embeddings(server, "anthropic") as found:
         for handle, error, text in (

@@ -8,6 +8,8 @@ import importlib
 import json
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -106,3 +108,21 @@ def test_weights_are_found_in_the_hubs_cache(tmp_path: Path) -> None:
         (snapshot / name).symlink_to(folder() / name)
     assert snapshot in weights.candidates(None, {"HF_HOME": str(tmp_path)})
     assert weights.find(snapshot, {}) == snapshot
+
+
+def test_weights_nobody_uses_are_let_go_and_loaded_again() -> None:
+    idle, text = MiniLM(folder(), idle=0.2), ["Where does my sister live?"]
+    assert not idle.is_loaded
+    before, deadline = idle.compute(text), time.monotonic() + 60
+    while idle.is_loaded:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    with ThreadPoolExecutor(8) as threads:
+        for after in threads.map(idle.compute, [text] * 8):
+            np.testing.assert_array_equal(after, before)
+
+
+def test_weights_are_not_let_go_under_somebody_who_uses_them() -> None:
+    hasty = MiniLM(folder(), idle=0.0)
+    texts = [text for text, _ in references()]
+    np.testing.assert_array_equal(hasty.compute(texts), model().compute(texts))

@@ -507,3 +507,9 @@ async def test_request_shown_beforehand_is_the_one_that_is_sent(server: WireServ
     await collect(chat.stream(request))
     await chat.aclose()
     assert json.loads(shown) == server.asked[-1].json
+
+
+async def test_a_web_page_instead_of_an_answer_is_named(server: WireServer) -> None:
+    page = Reply((b"<html>Welcome</html>",), 200, {"content-type": "text/html; charset=utf-8"})
+    with pytest.raises(ModelBadRequest, match="answered with text/html instead of JSON or an event stream"):
+        await ask(server, page)

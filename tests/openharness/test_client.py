@@ -423,3 +423,22 @@ async def test_server_error_is_a_transport_error_with_the_body(server: Recorder,
     with pytest.raises(TransportError) as raised:
         await client.list_hooks()
     assert (raised.value.status_code, raised.value.body) == (501, {"error": {"code": "CAPABILITY_NOT_SUPPORTED"}})
+
+
+async def test_answer_of_another_shape_is_a_transport_error_with_the_body(
+    server: Recorder, client: OpenHarnessClient
+) -> None:
+    async def stream() -> None:
+        [event async for event in client.execute_stream(ExecuteRequest(message="hi"))]
+
+    for answer, call, body in (
+        (Response(status_code=204), lambda: client.get_agent("a"), None),
+        ({"data": 1}, client.list_agents, {"data": 1}),
+        ([{}], client.list_models, [{}]),
+        ({}, lambda: client.import_agent(b"zip"), {}),
+        (event_stream('data: {"type": "text"}'), stream, {"type": "text"}),
+    ):
+        server.answer(answer)
+        with pytest.raises(TransportError, match="has not the shape") as raised:
+            await call()
+        assert raised.value.body == body

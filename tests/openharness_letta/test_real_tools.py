@@ -34,8 +34,11 @@ async def adapter(letta: LettaProcess) -> AsyncIterator[LettaAdapter]:
 
 
 @pytest.fixture
-async def agent_id(adapter: LettaAdapter) -> AsyncIterator[str]:
+async def agent_id(letta: LettaProcess, adapter: LettaAdapter) -> AsyncIterator[str]:
+    """An agent that may make several calls at once."""
     made = await adapter.create_agent({"name": "ann"})
+    async with httpx.AsyncClient(base_url=letta.base_url) as http:
+        (await http.patch(f"/v1/agents/{made}", json={"parallel_tool_calls": True})).raise_for_status()
     yield made
     await adapter.delete_agent(made)
 

@@ -55,6 +55,8 @@ class WireServer:
         self.unknown_handles: set[str] = set()
         self.plans: dict[str, list[Any]] = {}
         self.busy = 0
+        self.cancels = True
+        self.cancelled: list[str] = []
         self.refuses_empty = False
         self.model_refuses_empty = False
         self.streams = 0
@@ -268,6 +270,15 @@ class WireServer:
                 agent.script = [[{"end": "llm_api_error"}]]
         return StreamingResponse(self.sse(agent, body, returns), media_type="text/event-stream")
 
+    async def cancel(self, request: Request) -> Response:
+        """Close what waits, and stop; a server that does not follow its runs (`cancels` is false) refuses."""
+        agent, run_ids = self.agent(request), (await request.json())["run_ids"]
+        if not self.cancels:
+            raise HTTPException(400, "Agent run tracking is disabled")
+        self.cancelled += run_ids
+        agent.pending, agent.script = [], []
+        return JSONResponse(dict.fromkeys(run_ids, "cancelled"))
+
     def answered(self, agent: Agent, approvals: list[Json]) -> list[Json]:
         """The tool returns that decisions lead to; results of client tools come back as they were sent."""
         calls = {call["tool_call_id"]: call for call in agent.pending}
@@ -356,6 +367,7 @@ class WireServer:
             ("PATCH", agent, self.patch_agent),
             ("DELETE", agent, self.delete_agent),
             ("POST", f"{agent}/messages/stream", self.stream),
+            ("POST", f"{agent}/messages/cancel", self.cancel),
             ("GET", f"{agent}/core-memory/blocks", self.agent_blocks),
             ("PATCH", f"{agent}/core-memory/blocks/attach/{{block_id}}", self.attach_block),
             ("PATCH", f"{agent}/core-memory/blocks/detach/{{block_id}}", self.detach_block),

@@ -17,6 +17,7 @@ class Cable:
     def __init__(self, socket: Path) -> None:
         self._socket = socket
         self._whole = True
+        self._silent: set[asyncio.StreamWriter] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -39,22 +40,26 @@ class Cable:
     def mend(self) -> None:
         self._whole = True
 
+    def silence(self) -> None:
+        """Let nothing more through on the connections there are, and tell neither end; new ones work."""
+        self._silent |= self._writers
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._whole:
             writer.transport.abort()
             return
         behind, ahead = await asyncio.open_unix_connection(str(self._socket))
         self._writers |= {writer, ahead}
-        await asyncio.gather(_pass_on(reader, ahead), _pass_on(behind, writer))
+        await asyncio.gather(self._pass_on(reader, ahead), self._pass_on(behind, writer))
         self._writers -= {writer, ahead}
 
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                if writer not in self._silent:
+                    writer.write(data)
+                    await writer.drain()
+        writer.close()
 
 
 @pytest.fixture

@@ -1,17 +1,23 @@
 """The database is full or gone, a lease runs out too early, a provider hangs: clear errors, and nothing is lost."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, update
 from tests.arrival.conftest import Gate, Serve
 from tests.outages.conftest import Cable
 from tests.serving import Served, serve
 
+from letta.errors import StoreUnavailable
 from letta.models.scripted import Call
+from letta.store.access import Database
+from letta.store.database import open_database
 from letta.store.query import now
 from letta.store.tables import runs
 
@@ -72,6 +78,44 @@ async def test_disk_that_fills_up_during_a_step_delays_its_run_and_loses_nothing
         block = (await served.http.get(f"/v1/agents/{agent['id']}/core-memory/blocks/human")).json()
     assert said == ["remember this", "Noted."]
     assert block["value"] == "Bob\n" + "y" * 12_000
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_who_waits_for_a_run_that_cannot_be_stored_is_told_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streaming: bool
+) -> None:
+    monkeypatch.setattr("letta.runtime.following._LEFT", 0.5)
+    gate = Gate(Call("memory_insert", {"label": "human", "new_string": "y" * 12_000}))
+    blocks = [{"label": "human", "value": "Bob", "limit": 1_000_000}]
+    async with serve(tmp_path, [gate, gate._reply, "Noted."]) as served:
+        agent = await served.agent(memory_blocks=blocks)
+        path = f"/v1/agents/{agent['id']}/messages"
+        body = {"input": "remember this", "streaming": streaming}
+        waiting = asyncio.create_task(served.http.post(path, json=body))
+        await gate.reached.wait()
+        [run] = (await served.http.get("/v1/runs/", params={"agent_id": agent["id"]})).json()
+        await _limit(served, 0)
+        gate.open.set()
+        answer = await waiting
+        ready = await served.http.get("/v1/ready")
+        await _limit(served, None)
+        await until(lambda: _has_ended(served, run["id"]))
+        ready_again = await served.http.get("/v1/ready")
+        said = await texts(served, agent["id"])
+    reason = (
+        f"run {run['id']} could not be stored and goes on by itself when it can be: "
+        "The disk that holds the database is full."
+    )
+    if streaming:
+        stop, error, end = answer.text.split("\n\n")[-4:-1]
+        assert '"stop_reason":"error"' in stop
+        assert error.startswith("event: error\n")
+        assert (reason in error, run["id"] in error, end) == (True, True, "data: [DONE]")
+    else:
+        assert (answer.status_code, answer.json()["detail"]) == (503, reason)
+    assert (ready.status_code, ready.json()["reasons"]) == (503, ["the disk that holds the database is full"])
+    assert ready_again.status_code == 200
+    assert said == ["remember this", "Noted."]
 
 
 async def _is_left(served: Served, run_id: str) -> bool:
@@ -136,6 +180,172 @@ async def _seems_lost(here: Served, run_id: str, there: Gate) -> bool:
 
 def _expire(connection: Connection, run_id: str) -> None:
     connection.execute(update(runs).where(runs.c.id == run_id).values(lease_until=now() - timedelta(hours=1)))
+
+
+async def test_run_whose_server_is_gone_is_not_held_up_by_a_newer_message(two_servers: Serve) -> None:
+    gone = Gate("never said")
+    async with two_servers("one again", "two") as there, two_servers(gone) as here:
+        agent = await here.agent()
+        first = (await here.http.post(f"/v1/agents/{agent['id']}/messages/async", json={"input": "one"})).json()
+        await gone.reached.wait()
+        body = {"input": "second"}
+        second = (await there.http.post(f"/v1/agents/{agent['id']}/messages/async", json=body)).json()
+        await until(lambda: _is_worked_on(there, second["id"]))
+        await here.parts.database.write(_desert, first["id"])
+        for run in (first, second):
+            await until(lambda run=run: _has_ended(there, run["id"]))  # type: ignore[misc]
+        said = await texts(there, agent["id"])
+        gone.open.set()
+    assert said == ["one", "one again", "second", "two"]
+
+
+async def test_run_of_a_stopped_server_is_not_held_up_by_a_newer_message(two_servers: Serve) -> None:
+    gone = Gate("never said")
+    async with two_servers("one again", "two") as there:
+        async with two_servers(gone, shutdown_grace=0.01) as here:
+            agent = await here.agent()
+            path = f"/v1/agents/{agent['id']}/messages/async"
+            first = (await here.http.post(path, json={"input": "one"})).json()
+            await gone.reached.wait()
+            second = (await there.http.post(path, json={"input": "second"})).json()
+            await until(lambda: _is_worked_on(there, second["id"]))
+        for run in (first, second):
+            await until(lambda run=run: _has_ended(there, run["id"]))  # type: ignore[misc]
+        said = await texts(there, agent["id"])
+    assert said == ["one", "one again", "second", "two"]
+
+
+async def _is_worked_on(served: Served, run_id: str) -> bool:
+    return served.parts.runner.get(run_id) is not None
+
+
+def _desert(connection: Connection, run_id: str) -> None:
+    """Let a run have an owner that is gone."""
+    values = {"lease_until": now() - timedelta(hours=1), "owner": "nobody"}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+
+
+async def test_full_disk_holds_up_no_run_for_good(tmp_path: Path) -> None:
+    gate = Gate(Call("memory_insert", {"label": "human", "new_string": "y" * 12_000}))
+    blocks = [{"label": "human", "value": "Bob", "limit": 1_000_000}]
+    async with serve(tmp_path, [gate, gate._reply, "Noted.", "second"]) as served:
+        agent = await served.agent(memory_blocks=blocks)
+        path = f"/v1/agents/{agent['id']}/messages/async"
+        run = (await served.http.post(path, json={"input": "remember this"})).json()
+        await gate.reached.wait()
+        behind = (await served.http.post(path, json={"input": "echo second"})).json()
+        await _limit(served, 0)
+        gate.open.set()
+        await until(lambda: _is_left(served, run["id"]))
+        await _limit(served, None)
+        for one in (run, behind):
+            await until(lambda one=one: _has_ended(served, one["id"]))  # type: ignore[misc]
+        said = await texts(served, agent["id"])
+    assert said == ["remember this", "Noted.", "echo second", "second"]
+
+
+async def test_message_right_after_the_database_is_back_holds_up_nobody(tmp_path: Path, cable: Cable) -> None:
+    url = f"postgresql://postgres@127.0.0.1:{cable.port}/postgres"
+    gate = Gate("late")
+    async with serve(tmp_path, [gate, "again", "second"], database_url=url) as served:
+        agent = await served.agent()
+        path = f"/v1/agents/{agent['id']}"
+        run = (await served.http.post(f"{path}/messages/async", json={"input": "one"})).json()
+        await gate.reached.wait()
+        cable.cut()
+        gate.open.set()
+        await until(lambda: _is_left(served, run["id"]))
+        cable.mend()
+        await until(lambda: _answers(served, path))
+        behind = (await served.http.post(f"{path}/messages/async", json={"input": "two"})).json()
+        for one in (run, behind):
+            await until(lambda one=one: _has_ended(served, one["id"]))  # type: ignore[misc]
+        said = await texts(served, agent["id"])
+    assert said == ["one", "again", "two", "second"]
+
+
+async def test_connections_that_go_silent_are_given_up(tmp_path: Path, cable: Cable) -> None:
+    """What a failover or a router that forgets does: nothing arrives any more, and nobody says so."""
+    url = f"postgresql://postgres@127.0.0.1:{cable.port}/postgres"
+    gate = Gate("late")
+    async with serve(tmp_path, [gate, "again", "second"], database_url=url, database_patience=0.5) as served:
+        agent = await served.agent()
+        path = f"/v1/agents/{agent['id']}"
+        run = (await served.http.post(f"{path}/messages/async", json={"input": "one"})).json()
+        await gate.reached.wait()
+        cable.silence()
+        gate.open.set()
+        answer = await served.http.get(path)
+        await until(lambda: _has_ended(served, run["id"]))
+        await served.send(agent["id"], "two")
+        said = await texts(served, agent["id"])
+        await until(lambda: _hears(served))
+    assert answer.status_code == 200
+    assert said in (["one", "late", "two", "again"], ["one", "again", "two", "second"])
+
+
+async def _hears(served: Served) -> bool:
+    return served.parts.notices.reach
+
+
+async def test_statement_under_way_when_its_connection_goes_silent_is_given_up(postgres_url: str, cable: Cable) -> None:
+    url = f"postgresql://postgres@127.0.0.1:{cable.port}/postgres"
+    database = await open_database(url, patience=0.5)
+    sleeping = asyncio.create_task(database.write(_sleep))
+    await until(lambda: _in_use(database))
+    cable.silence()
+    with pytest.raises(StoreUnavailable):
+        await sleeping
+    assert await database.write(_one) == 1
+    await database.close()
+
+
+async def _in_use(database: Database) -> bool:
+    return database.connections().in_use > 0
+
+
+def _sleep(connection: Connection) -> None:
+    connection.exec_driver_sql("SELECT pg_sleep(3600)")
+
+
+def _one(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("SELECT 1").scalar_one())
+
+
+async def test_database_that_hangs_is_not_a_failure_of_those_that_wait_for_a_connection(postgres_url: str) -> None:
+    database = await open_database(postgres_url, pool=1, patience=0.5)
+    answers = await asyncio.gather(*(database.write(_sleep) for _ in range(8)), return_exceptions=True)
+    again = await asyncio.gather(*(database.read(_sleep) for _ in range(8)), return_exceptions=True)
+    assert [type(answer) for answer in (*answers, *again)] == [StoreUnavailable] * 16
+    assert await database.write(_one) == 1
+    await database.close()
+
+
+AHEAD: ContextVar[timedelta] = ContextVar("how far the clock of a server is ahead", default=timedelta(0))
+
+
+async def test_server_whose_clock_is_ahead_takes_no_run_that_is_worked_on(
+    two_servers: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The clock itself is what is at fault here: every module's, for one server.
+    for name, module in list(sys.modules.items()):
+        if name.startswith("letta.") and getattr(module, "now", None) is now:
+            monkeypatch.setattr(module, "now", lambda: now() + AHEAD.get())
+    gate = Gate("from here")
+    async with two_servers(gate) as here:
+        agent = await here.agent()
+        run = (await here.http.post(f"/v1/agents/{agent['id']}/messages/async", json={"input": "one"})).json()
+        await gate.reached.wait()
+        AHEAD.set(timedelta(seconds=60))
+        async with two_servers("stolen") as there:
+            # It looks for runs that nobody works on before it serves, and with every beat of its heart.
+            await there.parts.runner._take_up()
+            assert there.parts.runner.get(run["id"]) is None
+            AHEAD.set(timedelta(0))
+            gate.open.set()
+            await until(lambda: _has_ended(here, run["id"]))
+            said = await texts(here, agent["id"])
+    assert said == ["one", "from here"]
 
 
 async def test_clock_that_jumps_back_keeps_messages_in_their_order(served: Served, monkeypatch: Any) -> None:

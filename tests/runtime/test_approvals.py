@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 from tests.serving import Served, serve
 
 from letta.models.scripted import Call
@@ -17,8 +18,8 @@ def insert(text: str) -> Call:
     return Call("memory_insert", {"label": "human", "new_string": text})
 
 
-async def agent_with_approval(served: Served) -> str:
-    agent = await served.agent(memory_blocks=HUMAN)
+async def agent_with_approval(served: Served, **fields: Any) -> str:
+    agent = await served.agent(memory_blocks=HUMAN, **fields)
     url = f"/v1/agents/{agent['id']}/tools/approval/memory_insert"
     changed = await served.http.patch(url, json={"requires_approval": True})
     assert changed.json()["tool_rules"] == [
@@ -123,7 +124,7 @@ async def test_message_queued_before_the_call_waits_gets_the_same_conflict(tmp_p
 async def test_parallel_calls_wait_together_and_are_answered_one_by_one(tmp_path: Path) -> None:
     search = Call("conversation_search", {"query": "tall"})
     async with serve(tmp_path, [[insert("A"), search, insert("B")], "Done."]) as served:
-        agent_id = await agent_with_approval(served)
+        agent_id = await agent_with_approval(served, parallel_tool_calls=True)
         asked = await served.send(agent_id, "go")
         calls = next(m for m in asked["messages"] if m["message_type"] == "approval_request_message")["tool_calls"]
         answers = [
@@ -158,6 +159,92 @@ async def test_same_answer_twice_is_harmless(tmp_path: Path) -> None:
     assert after == "Bob\nTall."
     assert strange.status_code == 400
     assert len(served.model.requests) == 2
+
+
+Decide = tuple[bool, str | None]
+
+
+def decided(call_id: str, decision: Decide) -> dict[str, Any]:
+    approve, reason = decision
+    return approval({"type": "approval", "tool_call_id": call_id, "approve": approve, "reason": reason})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ((False, None), (True, None), "was denied"),
+        ((True, None), (False, "No."), "was approved"),
+        ((False, "Too tall."), (False, "No."), "was denied with the reason 'Too tall.'"),
+    ],
+    ids=["denied, then approved", "approved, then denied", "denied for another reason"],
+)
+async def test_answer_that_contradicts_the_first_is_a_conflict_that_says_what_happened(
+    tmp_path: Path, first: Decide, second: Decide, told: str
+) -> None:
+    async with serve(tmp_path, [insert("Tall."), "All right."]) as served:
+        agent_id = await agent_with_approval(served)
+        asked = await served.send(agent_id, "I am tall")
+        call_id = asked["messages"][0]["tool_call"]["tool_call_id"]
+        await post(served, agent_id, decided(call_id, first))
+        late = await post(served, agent_id, decided(call_id, second), {"role": "user", "content": "and hurry"})
+        streamed = await post(served, agent_id, decided(call_id, second), streaming=True)
+        after = await value(served, agent_id)
+        listed = (await served.http.get(f"/v1/agents/{agent_id}/messages")).json()
+    assert (late.status_code, late.headers["x-should-retry"]) == (409, "false")
+    assert late.json()["detail"].endswith(f"do not wait any more: {call_id} {told}")
+    assert told.replace("'", "") in streamed.text.replace("'", "")
+    assert after == ("Bob\nTall." if first[0] else "Bob")
+    assert [message["message_type"] for message in listed][-1] == "assistant_message"
+    assert len(served.model.requests) == 2
+
+
+async def test_answer_after_the_call_was_cancelled_is_a_conflict(tmp_path: Path) -> None:
+    async with serve(tmp_path, [insert("Tall.")]) as served:
+        agent_id = await agent_with_approval(served)
+        asked = await served.send(agent_id, "I am tall")
+        await served.http.post(f"/v1/agents/{agent_id}/messages/cancel", json={})
+        call_id = asked["messages"][0]["tool_call"]["tool_call_id"]
+        late = [await post(served, agent_id, decided(call_id, (approve, None))) for approve in (True, False)]
+        older = {"type": "approval", "approve": True, "approval_request_id": asked["messages"][0]["id"]}
+        late.append(await post(served, agent_id, older))
+        after = await value(served, agent_id)
+    assert [answer.status_code for answer in late] == [409, 409, 409]
+    told = f"these calls do not wait any more: {call_id} was cancelled before it was answered, and was not made"
+    assert {answer.json()["detail"] for answer in late} == {f"messages: this answer changes nothing, {told}"}
+    assert after == "Bob"
+
+
+async def test_older_form_sent_twice_is_harmless_and_its_contradiction_a_conflict(tmp_path: Path) -> None:
+    async with serve(tmp_path, [insert("Tall."), "Noted."]) as served:
+        agent_id = await agent_with_approval(served)
+        asked = await served.send(agent_id, "I am tall")
+        body = {"type": "approval", "approve": True, "approval_request_id": asked["messages"][0]["id"]}
+        await post(served, agent_id, body)
+        again = [
+            await post(served, agent_id, body),
+            await post(served, agent_id, {**body, "approval_request_id": None}),
+        ]
+        denied = await post(served, agent_id, {**body, "approve": False})
+        strange = await post(served, agent_id, {**body, "approval_request_id": "message-x"})
+        after = await value(served, agent_id)
+    assert [(answer.status_code, answer.json()["messages"]) for answer in again] == [(200, []), (200, [])]
+    assert (denied.status_code, "was approved" in denied.json()["detail"]) == (409, True)
+    assert (strange.status_code, "message-x does not wait" in strange.json()["detail"]) == (400, True)
+    assert after == "Bob\nTall."
+
+
+async def test_result_of_a_client_tool_sent_twice_is_harmless_and_another_one_a_conflict(tmp_path: Path) -> None:
+    async with serve(tmp_path, [Call("read_file", {}), "ok"]) as served:
+        agent = await served.agent()
+        asked = await served.send(agent["id"], "go", client_tools=[CLIENT_TOOL])
+        call_id = asked["messages"][0]["tool_call"]["tool_call_id"]
+        parts = [{"type": "text", "text": "hi"}]
+        result = {"type": "tool", "tool_call_id": call_id, "tool_return": parts, "status": "success", "stdout": ["x"]}
+        await post(served, agent["id"], approval(result))
+        again = await post(served, agent["id"], approval(result))
+        other = await post(served, agent["id"], approval({**result, "tool_return": "ho"}))
+    assert (again.status_code, again.json()["messages"]) == (200, [])
+    assert (other.status_code, "was answered with another result (success)" in other.json()["detail"]) == (409, True)
 
 
 async def test_cancel_closes_what_waits(tmp_path: Path) -> None:

@@ -156,6 +156,23 @@ async def test_waiting_call_survives_compaction(tmp_path: Path) -> None:
     assert answer["messages"][-1]["content"] == "Noted."
 
 
+async def test_summarizer_nobody_has_is_refused_by_the_name_of_its_field(tmp_path: Path) -> None:
+    async with serve(tmp_path, scripted_models=False) as served:
+        agent = await served.agent()
+        path = f"/v1/agents/{agent['id']}"
+        for handle, status in (("garbage", 400), ("no/body", 404)):
+            body = {"compaction_settings": {"model": handle}}
+            answers = [
+                await served.http.post("/v1/agents/", json={"model": agent["model"], **body}),
+                await served.http.patch(path, json=body),
+                await served.http.post(f"{path}/summarize", json=body),
+            ]
+            assert [answer.status_code for answer in answers] == [status] * 3
+            assert all("compaction_settings.model: " in answer.json()["detail"] for answer in answers)
+        taken = await served.http.patch(path, json={"compaction_settings": {"model": "letta/scripted"}})
+    assert taken.json()["compaction_settings"]["model"] == "letta/scripted"
+
+
 async def test_report_counts_every_part(served: Served) -> None:
     agent = await served.agent(memory_blocks=[{"label": "human", "value": "Bob"}])
     await fill(served, agent["id"], 2)
@@ -165,3 +182,40 @@ async def test_report_counts_every_part(served: Served) -> None:
     assert report["num_tokens_messages"] > 600
     assert "Bob" in report["core_memory"]
     assert report["num_messages"] == 5
+
+
+async def test_report_says_when_the_model_last_saw_each_block(served: Served) -> None:
+    agent = await served.agent(memory_blocks=[{"label": "human", "value": ""}, {"label": "persona", "value": "Sam"}])
+    path = f"/v1/agents/{agent['id']}"
+
+    async def blocks(**params: str) -> list[dict[str, Any]]:
+        shown: list[dict[str, Any]] = (await served.http.get(f"{path}/context", params=params)).json()["blocks"]
+        return shown
+
+    async def seen(**params: str) -> dict[str, str | None]:
+        """The step that last saw each block, by label."""
+        return {block["label"]: block["last_seen_step_id"] for block in await blocks(**params)}
+
+    async def steps() -> list[str]:
+        listed = await served.http.get("/v1/steps", params={"agent_id": agent["id"], "order": "asc"})
+        return [step["id"] for step in listed.json()]
+
+    assert await seen() == {"human": None, "persona": None}
+    # The first step writes, and the one after it is shown what was written.
+    await served.send(agent["id"], "my name is Ann")
+    first = await steps()
+    assert len(first) > 1
+    assert await seen() == {"human": first[-1], "persona": first[-1]}
+    await served.http.patch(f"{path}/core-memory/blocks/human", json={"value": "Name: Bea"})
+    assert await seen() == {"human": None, "persona": first[-1]}
+    await served.send(agent["id"], "echo hello")
+    last = (await steps())[-1]
+    assert await seen() == {"human": last, "persona": last}
+    added = (await served.http.post("/v1/blocks/", json={"label": "added", "value": "new"})).json()
+    await served.http.patch(f"{path}/core-memory/blocks/attach/{added['id']}")
+    human, persona, new = await blocks()
+    assert (human["last_seen_at"], persona["tokens"] > 0) == (persona["last_seen_at"], True)
+    assert new == {"label": "added", "tokens": new["tokens"], "last_seen_at": None, "last_seen_step_id": None}
+    # What another conversation was shown, this one was not.
+    other = (await served.http.post("/v1/conversations/", params={"agent_id": agent["id"]}, json={})).json()
+    assert await seen(conversation_id=other["id"]) == {"human": None, "persona": None, "added": None}

@@ -154,6 +154,21 @@ async def test_leading_agent_names_the_next_speaker_until_it_is_done(tmp_path: P
     assert [line.splitlines()[-1] for line in heard(served.model.requests[4])[:1]] == ["I am ann."]
 
 
+async def test_agent_that_is_named_again_and_again_speaks_each_time(tmp_path: Path) -> None:
+    named = '{"next_speaker": "ann"}'
+    async with serve(tmp_path, [named, "One.", named, "Two.", named, "Three."]) as served:
+        boss, ann, ben = await agents(served, "boss", "ann", "ben")
+        team = await group(served, [ann, ben], manager_type="dynamic", manager_agent_id=boss, max_turns=3)
+        answer = await tell(served, team, "Count, ann")
+    again = "[You have the floor again. Nobody else has spoken since.]"
+    assert [reply for reply in said(answer) if reply[0] != "boss"] == [
+        ("ann", "One."),
+        ("ann", "Two."),
+        ("ann", "Three."),
+    ]
+    assert [heard(request) for request in list(served.model.requests)[1::2]] == [["Count, ann"], [again], [again]]
+
+
 async def test_leading_agent_that_names_nobody_twice_is_an_error(tmp_path: Path) -> None:
     async with serve(tmp_path, ["Hmm.", "Well."]) as served:
         boss, ann = await agents(served, "boss", "ann")

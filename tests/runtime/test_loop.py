@@ -63,7 +63,7 @@ async def test_failed_tool_is_data_for_the_model_and_its_edits_are_undone(tmp_pa
         "I could not.",
     ]
     async with serve(tmp_path, script) as served:
-        agent = await served.agent(memory_blocks=HUMAN)
+        agent = await served.agent(memory_blocks=HUMAN, parallel_tool_calls=True)
         answer = await served.send(agent["id"], "go")
         block = (await served.http.get(f"/v1/agents/{agent['id']}/core-memory/blocks/human")).json()
         returned = served.model.requests[1].messages[-1].tool_returns
@@ -74,18 +74,30 @@ async def test_failed_tool_is_data_for_the_model_and_its_edits_are_undone(tmp_pa
     assert block["value"] == "Name: Bob"
 
 
-async def test_broken_arguments_get_a_precise_error(tmp_path: Path) -> None:
-    async with serve(tmp_path, [Call("memory_insert", '{"label": human'), "Sorry."]) as served:
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ('{"label": human', "expected a value at character 11"),
+        ("{broken", "the text ends after the name 'broken'"),
+        ('{"label": "human", "new_string": "the pin is 12', "the text ends inside a string"),
+        ('{"label": "human", "new_string": "x", "insert_line": 1e999}', "the number 1e999 is too large"),
+    ],
+)
+async def test_broken_arguments_get_a_precise_error(tmp_path: Path, written: str, why: str) -> None:
+    async with serve(tmp_path, [Call("memory_insert", written), "Sorry."]) as served:
         agent = await served.agent(memory_blocks=HUMAN)
         answer = await served.send(agent["id"], "go")
+        block = (await served.http.get(f"/v1/agents/{agent['id']}/core-memory/blocks/human")).json()
     assert answer["messages"][1]["status"] == "error"
     assert "not valid JSON" in answer["messages"][1]["tool_return"]
+    assert why in answer["messages"][1]["tool_return"]
+    assert block["value"] == "Name: Bob"
 
 
 async def test_parallel_calls_are_one_message_and_answered_in_order(tmp_path: Path) -> None:
     calls = [Call("memory_insert", {"label": "human", "new_string": word}) for word in ("one", "two")]
     async with serve(tmp_path, [calls, "Both."]) as served:
-        agent = await served.agent(memory_blocks=HUMAN)
+        agent = await served.agent(memory_blocks=HUMAN, parallel_tool_calls=True)
         answer = await served.send(agent["id"], "go")
         block = (await served.http.get(f"/v1/agents/{agent['id']}/core-memory/blocks/human")).json()
     called, returned, _ = answer["messages"]
@@ -93,6 +105,30 @@ async def test_parallel_calls_are_one_message_and_answered_in_order(tmp_path: Pa
         result["tool_call_id"] for result in returned["tool_returns"]
     ]
     assert block["value"] == "Name: Bob\none\ntwo"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"parallel_tool_calls": False},
+        {"model_settings": {"provider_type": "openai", "parallel_tool_calls": False}},
+    ],
+    ids=["agent", "its settings"],
+)
+async def test_of_parallel_calls_that_the_agent_forbids_the_first_one_is_made(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    calls = [Call("memory_insert", {"label": "human", "new_string": word}) for word in ("one", "two")]
+    async with serve(tmp_path, [calls, "One."]) as served:
+        agent = await served.agent(memory_blocks=HUMAN, **settings)
+        answer = await served.send(agent["id"], "go")
+        block = (await served.http.get(f"/v1/agents/{agent['id']}/core-memory/blocks/human")).json()
+        first = served.model.requests[0]
+    results = answer["messages"][1]["tool_returns"]
+    assert first.parameters.parallel_tool_calls is False
+    assert [result["status"] for result in results] == ["success", "error"]
+    assert results[1]["tool_return"].startswith("Error: you can make one call at a time. This one was not made")
+    assert block["value"] == "Name: Bob\none"
 
 
 async def test_steps_are_limited(tmp_path: Path) -> None:

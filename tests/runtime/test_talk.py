@@ -4,7 +4,12 @@ import asyncio
 from typing import Any
 
 import orjson
+from tests.arrival.conftest import Serve, make_server, postgres_url
 from tests.serving import Served
+
+from letta.runtime.talk import MAX_RECIPIENTS
+
+__all__ = ["make_server", "postgres_url"]
 
 ASK = "send_message_to_agent_and_wait_for_reply"
 
@@ -64,6 +69,22 @@ async def test_agents_with_tags_are_asked_at_once(served: Served) -> None:
     )
     assert {reply["agent"] for reply in orjson.loads(tool_return(everybody))} == {"ben", "cid"}
     assert [reply["agent"] for reply in orjson.loads(tool_return(few))] == ["cid"]
+
+
+async def test_every_agent_with_the_tags_is_found_however_many_have_some_of_them(make_server: Serve) -> None:
+    async with make_server() as served:
+        ann = (await served.agent(name="ann", include_multi_agent_tools=True, tags=["bulk", "special"]))["id"]
+        for number in range(MAX_RECIPIENTS + 1):
+            await served.agent(name=f"other-{number}", tags=["bulk"])
+        await served.agent(name="last", tags=["bulk", "special"])
+        asking = call(
+            "send_message_to_agents_matching_tags",
+            match_all=["bulk"],
+            match_some=["special", "unknown"],
+            message="what is 1 + 1?",
+        )
+        answer = await served.send(ann, script(asking, "ok"))
+    assert [reply["agent"] for reply in orjson.loads(tool_return(answer))] == ["last"]
 
 
 async def test_asking_back_is_refused_instead_of_waiting_for_ever(served: Served) -> None:

@@ -94,6 +94,17 @@ async def test_run_is_asked_again_of_the_agent_as_it_was_before(served: Served) 
     assert (said(second["messages"]), second["agent"]["name"]) == (["otherwise"], "other")
 
 
+async def test_replay_says_what_is_wrong_with_messages_as_sending_does(served: Served) -> None:
+    agent = await served.agent()
+    await served.send(agent["id"], "echo hello")
+    [run] = (await served.http.get("/v1/runs/", params={"agent_id": agent["id"]})).json()
+    for wrong in ([], [{"role": "nobody", "content": "hi"}], [{"role": "user"}]):
+        sent = await served.http.post(f"/v1/agents/{agent['id']}/messages", json={"messages": wrong})
+        replayed = await served.http.post(f"/v1/runs/{run['id']}/replay", json={"messages": wrong})
+        assert (replayed.status_code, replayed.json()) == (422, sent.json())
+    assert (await served.http.get("/v1/agents/count")).json() == 1
+
+
 async def test_compacted_window_is_the_one_of_the_step(tmp_path: Path) -> None:
     async with serve(tmp_path) as served:
         agent = await served.agent()

@@ -80,6 +80,57 @@ async def test_words_rank_by_how_much_they_tell(database: Database) -> None:
     await database.write(scenario)
 
 
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("mail bob@example.com now", "bob@example.com"),
+        ("mail bob@example.com now", "bob"),
+        ("see docs.python.org/library for it", "docs.python.org"),
+        ("see docs.python.org/library for it", "python"),
+        ("edit src/letta/app.py today", "app.py"),
+        ("version 1.2.3 is out", "1.2.3"),
+        ("192.168.1.10 is the printer", "192.168.1.10"),
+        ("https://letta.com/a?b=c here", "letta.com"),
+        ("call +43-660-123456", "660-123456"),
+        ("<b>bold</b> &amp; plain", "bold"),
+        ("the user_name column", "name"),
+        ("on -5 degrees they complained", "complaining 5"),
+        ("यह हिन्दी भाषा है", "हिन्दी"),
+        ("எனக்கு தமிழ் பிடிக்கும்", "தமிழ்"),
+        ("আমি বাংলা বলি", "বাংলা"),
+        ("నేను తెలుగు చదువుతాను", "తెలుగు"),
+        ("എനിക്ക് മലയാളം അറിയാം", "മലയാളം"),
+        ("nói Tie\u0302\u0301ng Vie\u0323\u0302t", "Tiếng"),
+        ("ฉันอยู่ที่กรุงเทพ", "กรุงเทพ"),
+        ("Ёлка стоит", "елка"),
+        ("שָׁלוֹם עֲלֵיכֶם", "שלום"),
+        ("قال مُحَمَّد", "محمد"),
+        ("a café in Zürich", "cafe zurich"),
+        ("a cafe in Zurich", "Zürich"),
+        ("party 🎉 tonight", "🎉"),
+        ("x" * 3_000, "x" * 3_000),
+    ],
+)
+async def test_exact_words_are_found(database: Database, text: str, query: str) -> None:
+    def scenario(connection: Connection) -> None:
+        home, made = an_archive(connection, text, "nothing of it")
+        found = find(connection, Wanted(PASSAGE, query, (home,), mode="fts"))
+        assert set(ids(found)) == {made[0]}
+        assert found.hits[0].score == 1
+
+    await database.write(scenario)
+
+
+async def test_query_of_any_length_is_answered(database: Database) -> None:
+    def scenario(connection: Connection) -> None:
+        home, made = an_archive(connection, "東京タワー")
+        runs = " ".join("東京" * number for number in range(200))
+        for query in (runs, "東" * 20_000, "word " * 20_000, "w" * 20_000, "🎉" * 20_000, "é\u0301" * 20_000):
+            assert ids(find(connection, Wanted(PASSAGE, query, (home,), mode="fts"))) in ([], made)
+
+    await database.write(scenario)
+
+
 async def test_owners_are_searched_apart(database: Database) -> None:
     def scenario(connection: Connection) -> None:
         first, [one] = an_archive(connection, "red apple")

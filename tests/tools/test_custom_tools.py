@@ -281,6 +281,8 @@ async def test_wrong_arguments_are_told_without_a_traceback(served: Served) -> N
     ("source", "arguments", "result"),
     [
         ("async def f(x): return x + 1", {"x": 1}, 2),
+        ("def f(x=2, y: dict = {1: 2}, z: int = 99999999999999999999): return [x, y, z % 10]", {"x": 2.5, "y": {}},
+         [2.5, {}, 9]),
         ("def f(): return None", {}, None),
         ("def f(x: float): return type(x).__name__", {"x": 1}, "float"),
         ("import datetime\ndef f(d: datetime.date): return d.year, d", {"d": "2026-01-31"}, [2026, "2026-01-31"]),
@@ -301,6 +303,65 @@ async def test_arguments_and_results_have_the_types_that_were_declared(
 ) -> None:
     answer = (await served.http.post("/v1/tools/run", json={"source_code": source, "args": arguments})).json()
     assert (answer["status"], answer["func_return"]) == ("success", result), answer["tool_return"]
+
+
+MODES = """
+from typing import Literal, Optional
+
+def modes(mode: Literal["a", "b"], items: list[int], ratio: float = 0.5, more: Optional[dict[str, int]] = None):
+    '''Take them.'''
+    return [mode, items, ratio, more]
+"""
+UNFIT = "Error: the arguments do not fit: mode: 'c' is not one of ['a', 'b']; items[0]: 'x' is not of type 'integer'."
+
+
+async def test_arguments_of_other_types_are_an_error_before_the_tool_is_called(served: Served) -> None:
+    wrong: dict[str, Any] = {"mode": "c", "items": ["x"]}
+    once = (await served.http.post("/v1/tools/run", json={"source_code": MODES, "args": wrong})).json()
+    named = (
+        await served.http.post("/v1/tools/run", json={"source_code": MODES, "name": "modes", "args": wrong})
+    ).json()
+    agent = await agent_with(served, MODES)
+    stored = await run_for(served, agent, "modes", **wrong)
+    assert [(ran["status"], ran["func_return"]) for ran in (once, named, stored)] == [("error", UNFIT)] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "result"),
+    [
+        ({"mode": "a", "items": ["3", 4.0], "ratio": "2.5"}, ["a", [3, 4], 2.5, None]),
+        ({"mode": "b", "items": [], "more": {"x": 1}}, ["b", [], 0.5, {"x": 1}]),
+        ({"mode": "b", "items": [], "more": None}, ["b", [], 0.5, None]),
+        ({"mode": None, "items": []}, "Error: the arguments do not fit: mode: None is not possible."),
+        ({"mode": "a", "items": [True]}, "Error: the arguments do not fit: items[0]: True is not of type 'integer'."),
+        ({"mode": "a", "items": [], "more": {"x": "y"}},
+         "Error: the arguments do not fit: more.x: 'y' is not of type 'integer'."),
+    ],
+)  # fmt: skip
+async def test_numbers_may_be_written_as_text_and_optional_arguments_be_null(
+    served: Served, arguments: dict[str, Any], result: Any
+) -> None:
+    answer = (await served.http.post("/v1/tools/run", json={"source_code": MODES, "args": arguments})).json()
+    assert answer["func_return"] == result
+
+
+async def test_a_schema_that_was_given_is_what_arguments_must_fit(served: Served) -> None:
+    def schema(kind: Any) -> dict[str, Any]:
+        return {"name": "f", "parameters": {"type": "object", "properties": {"x": kind}, "required": ["x"]}}
+
+    async def told(kind: Any) -> str:
+        source = "def f(x):\n    return x"
+        body = {"source_code": source, "json_schema": schema(kind), "args": {"x": [1]}}
+        return str((await served.http.post("/v1/tools/run", json=body)).json()["func_return"])
+
+    assert (
+        await told({"type": "array", "maxItems": 0})
+        == "Error: the arguments do not fit: x: [1] is expected to be empty."
+    )
+    # Neither followed, nor run, nor an error: what is no JSON Schema, or points elsewhere.
+    assert await told({"type": "List[str]"}) == "[1]"
+    assert await told({"$ref": "http://127.0.0.1:9/elsewhere"}) == "[1]"
+    assert await told({"items": {"pattern": "(a+)+$"}}) == "[1]"
 
 
 WHOAMI = """
@@ -411,6 +472,16 @@ async def test_a_tool_that_fails_tells_the_agent_and_the_turn_goes_on(tmp_path: 
     assert (returned["status"], returned["stdout"]) == ("error", ["trying"])
     assert returned["tool_return"].endswith("ValueError: [secret WHY]")
     assert answer["messages"][-1]["content"] == "It failed."
+
+
+async def test_an_agent_is_told_which_arguments_do_not_fit(tmp_path: Path) -> None:
+    script = [Call("modes", {"mode": "c", "items": ["x"]}), "I see."]
+    async with serve(tmp_path, script) as served:
+        agent = await agent_with(served, MODES)
+        answer = await served.send(agent["id"], "Go!")
+    assert returns(answer) == [
+        {"name": "modes", "status": "error", "tool_return": UNFIT, "stdout": None, "stderr": None}
+    ]
 
 
 async def test_an_agent_runs_code(tmp_path: Path) -> None:

@@ -49,6 +49,13 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
     ("memory_replace", {"label": "human", "old_string": "zebra", "new_string": "x"}, TEXT, "was not found"),
     ("memory_replace", {"label": "human", "old_string": "", "new_string": "x"}, TEXT, "old_string is empty"),
     ("memory_rethink", {"label": "human", "new_memory": "New."}, "New.", "was rewritten"),
+    ("memory_rethink", {"label": "", "new_memory": "New."}, TEXT, "must not be empty"),
+    (
+        "memory_apply_patch",
+        {"label": "human", "patch": "*** Move Block: human -> a/"},
+        TEXT,
+        "begin or end with a slash",
+    ),
     (
         "memory_apply_patch",
         {"label": "human", "patch": " Name: Bob\n-Likes tea.\n+Likes coffee."},

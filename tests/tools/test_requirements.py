@@ -94,9 +94,11 @@ async def test_a_call_before_the_packages_are_there_says_so(tmp_path: Path, inde
     wanted = ("greeting==1.0",)
     with pytest.raises(ToolFailed, match=r"\(greeting==1.0\) are still being installed, for 0 s now"):
         await requirements.folder("pip", wanted, 0.0)
-    assert requirements.state("pip", wanted).status == "building"
+    begun = requirements.state("pip", wanted)
     await requirements.aclose()
-    assert requirements.state("pip", wanted).status == "failed"
+    ended = requirements.state("pip", wanted)
+    assert (begun.status, begun.detail) == ("building", None)
+    assert (ended.status, ended.detail) == ("failed", "the installation was given up")
     assert list((tmp_path / "envs").glob("*")) == []
 
 

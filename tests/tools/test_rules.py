@@ -357,7 +357,7 @@ async def test_only_the_first_of_calls_that_come_at_once_anyway_is_made_and_the_
     assert [offered for offered, _ in offers(served)] == ["a b c", "a b c", "a c"]
     surplus = (
         "error",
-        "Error: your tool rules allow one call at a time. This one was not made: make it again if you still want it.",
+        "Error: you can make one call at a time. This one was not made: make it again if you still want it.",
     )
     assert results(answer) == [("success", "a "), surplus, surplus, ("success", "b ")]
 

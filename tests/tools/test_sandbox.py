@@ -105,6 +105,10 @@ async def test_the_best_isolation_that_works_is_chosen(tmp_path: Path, monkeypat
     found = await choose("auto", Limits(), [tmp_path], unsafe=False)
     assert (found.kind, found.problems) == ("landlock", ("bubblewrap: no user namespaces",))
     assert str(found).startswith("tool sandbox: landlock (only chosen files")
+    chosen = await choose("landlock", Limits(), [tmp_path], unsafe=False)
+    assert str(chosen) == (
+        "tool sandbox: landlock (only chosen files, no other processes, no sockets; less than bubblewrap)"
+    )
 
 
 async def test_without_isolation_tools_are_refused_unless_that_was_asked_for(

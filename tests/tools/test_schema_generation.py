@@ -160,6 +160,72 @@ def test_what_only_running_code_knows_is_left_open(annotation: str) -> None:
     assert derived.parameters["properties"] == {"x": {}, "y": {"type": "integer"}}
 
 
+DOCUMENTED_TYPES = {
+    "google": """
+    Args:
+        a (int): One.
+        b (float, optional): Two.
+        c (list[int]): Three.
+    """,
+    "numpy": """
+    Parameters
+    ----------
+    a : int
+        One.
+    b : float, default 2
+        Two.
+    c : list of int
+        Three.
+    """,
+    "rest": """
+    :param int a: One.
+    :param b: Two.
+    :type b: float or None
+    :param c: Three.
+    :type c: List[int]
+    """,
+}
+
+
+@pytest.mark.parametrize("docstring", DOCUMENTED_TYPES.values(), ids=DOCUMENTED_TYPES.keys())
+def test_types_in_the_docstring_count_where_there_is_no_annotation(docstring: str) -> None:
+    derived = derive(f'def ds(a, b=2, c=None):\n    """Do it.\n{docstring}"""')
+    assert derived.parameters == {
+        "type": "object",
+        "properties": {
+            "a": {"type": "integer", "description": "One."},
+            "b": {"type": "number", "description": "Two.", "default": 2},
+            "c": {"type": "array", "items": {"type": "integer"}, "description": "Three."},
+        },
+        "required": ["a"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "schema"),
+    [
+        ("string", {"type": "string"}),
+        ("Optional[bool]", {"type": "boolean"}),
+        ("int or str", {"anyOf": [{"type": "integer"}, {"type": "string"}]}),
+        ("list of strings, optional", {"type": "array", "items": {"type": "string"}}),
+        ("{'list of ints', 'int or so'}", {"type": "string", "enum": ["list of ints", "int or so"]}),
+        ("dict[str, int]", {"type": "object", "additionalProperties": {"type": "integer"}}),
+        ("whatever you like", {"type": "string"}),
+        ("", {"type": "string"}),
+    ],
+)
+def test_a_docstring_may_word_a_type_freely(written: str, schema: dict[str, Any]) -> None:
+    derived = derive(f'def ds(a):\n    """Do it.\n\n    Args:\n        a ({written}): One.\n    """')
+    assert {**derived.parameters["properties"]["a"], "description": ""} == {**schema, "description": ""}
+
+
+def test_an_annotation_counts_more_than_the_docstring_and_that_more_than_the_default() -> None:
+    docstring = '"""Do it.\n\n    Args:\n        a (int): A.\n        b (str): B.\n    """'
+    properties = derive(f"def ds(a: str, b=1, c=2, d=True, e=[], f=None):\n    {docstring}").parameters["properties"]
+    kinds = {name: found["type"] for name, found in properties.items()}
+    assert kinds == {"a": "string", "b": "string", "c": "integer", "d": "boolean", "e": "array", "f": "string"}
+
+
 def test_what_the_server_fills_in_is_not_shown_to_the_model() -> None:
     derived = derive("def f(agent_state: 'AgentState', client, x: int, *, y: bool = False):\n    '''F.'''")
     assert list(derived.parameters["properties"]) == ["x", "y"]

@@ -159,6 +159,8 @@ async def test_its_environment_is_the_agents_id_and_what_was_declared(tools: Cus
         ("process.exit(3)", "ended with exit code 3 before it returned anything"),
         ("return require('fs').readFileSync('/etc/passwd', 'utf8')", "Error"),
         ("return fetch('http://127.0.0.1:1')", "fetch failed"),
+        ("return fetch('https://a.test/')", "Tools have no network unless it is allowed"),
+        ("return fetch('http://192.0.2.1/')", "Tools have no network unless it is allowed"),
     ],
 )
 async def test_what_goes_wrong_is_told(tools: CustomTools, body: str, told: str) -> None:

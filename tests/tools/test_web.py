@@ -109,6 +109,8 @@ async def test_what_is_no_web_address_is_refused(served: Served, url: str) -> No
     assert status == "error"
     assert text.startswith("Error: ")
     assert "unexpectedly" not in text
+    if "://" in url and not url.startswith("http://["):
+        assert text.endswith("is not a URL that starts with http:// or https:// and names a host")
 
 
 async def test_page_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -210,16 +210,6 @@ async def list_agent_blocks(
     return reply(await parts.database.read(_page_of, blocks.agent_page, agent_id, page))
 
 
-@router.get("/{agent_id}/core-memory/blocks/{block_label}", response_model=Block)
-async def retrieve_agent_block(parts: Parts, agent_id: AgentId, block_label: str) -> Response:
-    return reply(await parts.database.read(_labelled, agent_id, block_label))
-
-
-@router.patch("/{agent_id}/core-memory/blocks/{block_label}", response_model=Block)
-async def update_agent_block(parts: Parts, agent_id: AgentId, block_label: str, body: UpdateBlock) -> Response:
-    return reply(await parts.database.write(_change_labelled, agent_id, block_label, body))
-
-
 @router.patch("/{agent_id}/core-memory/blocks/attach/{block_id}", response_model=AgentState)
 async def attach_block(parts: Parts, agent_id: AgentId, block_id: BlockId) -> Response:
     return await _attached(parts, agent_id, blocks.attach, block_id)
@@ -228,6 +218,17 @@ async def attach_block(parts: Parts, agent_id: AgentId, block_id: BlockId) -> Re
 @router.patch("/{agent_id}/core-memory/blocks/detach/{block_id}", response_model=AgentState)
 async def detach_block(parts: Parts, agent_id: AgentId, block_id: BlockId) -> Response:
     return await _attached(parts, agent_id, blocks.detach, block_id)
+
+
+# A label may hold slashes, so these come after the paths above.
+@router.get("/{agent_id}/core-memory/blocks/{block_label:path}", response_model=Block)
+async def retrieve_agent_block(parts: Parts, agent_id: AgentId, block_label: str) -> Response:
+    return reply(await parts.database.read(_labelled, agent_id, block_label))
+
+
+@router.patch("/{agent_id}/core-memory/blocks/{block_label:path}", response_model=Block)
+async def update_agent_block(parts: Parts, agent_id: AgentId, block_label: str, body: UpdateBlock) -> Response:
+    return reply(await parts.database.write(_change_labelled, agent_id, block_label, body))
 
 
 # -- tools and identities ----------------------------------------------------------------------------------------------

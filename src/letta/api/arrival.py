@@ -1,11 +1,11 @@
-"""What a request that sends messages says about itself: is it a new one, or one that was sent before?
+"""What a request that sends messages, now or later, says about itself: is it new, or was it sent before?
 
 Three things tell: the header `Idempotency-Key`, the `otid`s of the messages, and the number with which the official
 SDKs count their own retries. Knows nothing of what is done about it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import blake2b
 from typing import Annotated
@@ -13,10 +13,16 @@ from typing import Annotated
 import orjson
 from fastapi import Depends, Header, Request
 
+from letta.api.context import Server
 from letta.errors import InvalidValue
-from letta.schemas.sends import BusyPolicy, SendRequest
+from letta.schemas.batches import CreateBatch
+from letta.schemas.common import Body
+from letta.schemas.schedules import CreateSchedule
+from letta.schemas.sends import ApprovalInput, BusyPolicy, MessageInput, SendRequest, ToolReturnMessageInput
 from letta.store.arrivals import KEY_HEADER, Arrival
 from letta.store.query import now
+
+Said = MessageInput | ApprovalInput | ToolReturnMessageInput
 
 _LONGEST_KEY = 255
 _PATIENCE = 60.0
@@ -49,7 +55,7 @@ async def _marks(
     request: Request,
     key: Annotated[
         str | None,
-        Header(alias=KEY_HEADER, description="The same key and body again: the run that is there is the answer"),
+        Header(alias=KEY_HEADER, description="The same key and body again: what is there already is the answer"),
     ] = None,
 ) -> Marks:
     if key is not None and not 1 <= len(key.strip()) <= _LONGEST_KEY:
@@ -72,26 +78,55 @@ def _number(headers: Mapping[str, str], name: str) -> float | None:
 
 def arrival_of(body: SendRequest, marks: Marks, default: BusyPolicy, lifetime: timedelta) -> Arrival:
     """How a request arrived. `default` is what its route does while the conversation is busy."""
-    otids = [item.otid for item in body.inputs()] if body.messages is not None else []
+    return replace(_arrival(body, _SHOWN, body.inputs(), marks, lifetime), default=default)
+
+
+def arrival_of_batch(parts: Server, body: CreateBatch, marks: Marks) -> Arrival:
+    """How a batch arrived."""
+    items = [item for request in body.requests for item in request.inputs()]
+    return _arrival_of_whole(parts, body, items, marks)
+
+
+def arrival_of_schedule(parts: Server, body: CreateSchedule, marks: Marks) -> Arrival:
+    """How a schedule arrived."""
+    return _arrival_of_whole(parts, body, body.messages, marks)
+
+
+def _arrival_of_whole(parts: Server, body: Body, items: Sequence[Said], marks: Marks) -> Arrival:
+    """Nothing in the body is left out of account: all of it is stored, and the answer has one form."""
+    lifetime = timedelta(hours=parts.settings.request_key_hours)
+    return replace(_arrival(body, set(), items, marks, lifetime), answered=parts.runner.answered)
+
+
+def _arrival(body: Body, shown: set[str], items: Sequence[Said], marks: Marks, lifetime: timedelta) -> Arrival:
+    otids = [item.otid for item in items]
     named = bool(otids) and all(otids)
     if marks.key is None and not named and not marks.counted:
-        return Arrival(default=default)
+        return Arrival()
     moment = now()
-    digest = digest_of(body)
+    digest = _digest(body, shown)
     if marks.key is not None:
-        return Arrival(default=default, key=f"key:{marks.key}", digest=digest, known_since=moment - lifetime)
+        return Arrival(key=f"key:{marks.key}", digest=digest, known_since=moment - lifetime)
     if named:
         # Another text under the same otids is another message.
         key = f"otids:{_hash(orjson.dumps(otids))}:{digest}"
-        return Arrival(default=default, key=key, digest=digest, known_since=moment - lifetime)
+        return Arrival(key=key, digest=digest, known_since=moment - lifetime)
     tried = timedelta(seconds=marks.retries * (marks.patience + _PAUSE))
     again_since = moment - min(tried, lifetime) if marks.retries else None
-    return Arrival(default=default, digest=digest, again_since=again_since)
+    return Arrival(digest=digest, again_since=again_since)
 
 
-def digest_of(body: SendRequest) -> str:
-    """The same for requests that ask for the same, however they want it shown."""
-    asked = body.model_dump(mode="json", exclude_unset=True, exclude=_SHOWN)
+async def note_answered(parts: Server, marks: Marks, made_id: str) -> None:
+    """Remember whose caller was there to take the answer: an SDK tries again only without one."""
+    if marks.request is None or not marks.counted or marks.key is not None:
+        return
+    if not await marks.request.is_disconnected():
+        parts.runner.note_answered(made_id)
+
+
+def _digest(body: Body, shown: set[str]) -> str:
+    """The same for requests that ask for the same, however they want it `shown`."""
+    asked = body.model_dump(mode="json", exclude_unset=True, exclude=shown)
     return _hash(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS))
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Response
 
 from letta.api import routes
+from letta.api.arrival import Marked, arrival_of_batch, note_answered
 from letta.api.context import Page, Paging, Parts, paging, reply
 from letta.api.sending import check_callback_url, refuse_unbuilt
 from letta.schemas.batches import (
@@ -27,11 +28,13 @@ Messages = Annotated[Page, Depends(paging(limit=100))]
 
 
 @router.post("", response_model=Batch)
-async def create_batch(parts: Parts, body: CreateBatch) -> Response:
+async def create_batch(parts: Parts, body: CreateBatch, marks: Marked) -> Response:
     """Send messages to up to 1,000 agents. All requests are accepted, or none; they are worked on in the background."""
     if body.callback_url is not None:
         await check_callback_url(parts, body.callback_url)
-    return reply(await parts.batches.create(body, refuse_unbuilt))
+    made = await parts.batches.create(body, refuse_unbuilt, arrival_of_batch(parts, body, marks))
+    await note_answered(parts, marks, made.id)
+    return reply(made)
 
 
 @router.get("", response_model=list[Batch])

@@ -39,6 +39,8 @@ async def _reasons(parts: Server) -> list[str]:
             found = await parts.database.read(revision_of)
     except (StoreUnavailable, TimeoutError):
         return [*reasons, "the database does not answer"]
+    if parts.database.full:
+        reasons.append("the disk that holds the database is full")
     if found != REVISION:
         reasons.append(f"the database has schema revision {found or 'none'}, this server works with {REVISION}")
     return reasons

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Path, Query, Response
 
 from letta.api import routes
+from letta.api.arrival import Marked, arrival_of_schedule, note_answered
 from letta.api.context import MAX_PAGE, AgentId, Parts, reply
 from letta.api.sending import check_callback_url
 from letta.schemas.common import Timestamp, id_pattern
@@ -25,11 +26,13 @@ Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 
 
 @router.post("", response_model=ScheduleCreated, status_code=201)
-async def create_schedule(parts: Parts, agent_id: AgentId, body: CreateSchedule) -> Response:
+async def create_schedule(parts: Parts, agent_id: AgentId, body: CreateSchedule, marks: Marked) -> Response:
     """Send messages to an agent at a time, or at the times of a cron expression in the agent's time zone."""
     if body.callback_url is not None:
         await check_callback_url(parts, body.callback_url)
-    return reply(await parts.schedules.create(agent_id, body), 201)
+    made = await parts.schedules.create(agent_id, body, arrival_of_schedule(parts, body, marks))
+    await note_answered(parts, marks, made.id)
+    return reply(made, 201)
 
 
 @router.get("", response_model=ScheduleList)

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 from uuid import uuid4
@@ -17,7 +18,7 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from letta.api.wire import Pieces, Wire, WireOptions, moment, to_wire
-from letta.errors import LettaError, ModelError, PendingApproval
+from letta.errors import Conflict, LettaError, ModelError, PendingApproval
 from letta.runtime.events import Committed, Delta, Event, Failure, Finished, RunUsage
 from letta.runtime.following import Following, Part
 from letta.runtime.records import usage_json
@@ -32,6 +33,7 @@ DONE = b"data: [DONE]\n\n"
 END = "done"
 """What a browser that has read a stream to its end sends as `Last-Event-ID`."""
 _PER_ATTEMPT = 10_000_000
+_dropped: ContextVar[bool] = ContextVar("reader_dropped", default=False)
 E = TypeVar("E")
 _STREAM_ERRORS = frozenset(
     {"llm_timeout", "llm_rate_limit", "llm_authentication", "llm_empty_response", "stream_incomplete"}
@@ -86,8 +88,14 @@ class EventStream(Response):
                         await send({"type": "http.response.body", "body": data, "more_body": True})
                 except TimeoutError:
                     log.warning("a reader of a stream took nothing for %.0f seconds and is dropped", self._patience)
+                    _dropped.set(True)
                     return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """For the log of the HTTP server: whether it says more than that the answer to a dropped reader has no end."""
+    return record.exc_info is not None or not _dropped.get()
 
 
 async def _left(receive: Receive) -> None:
@@ -284,7 +292,8 @@ async def collect(following: Following, running: Running, options: WireOptions) 
     events: list[Event] = [*running.events.events]
     if not finished.stored:
         tokens = bool(running.work.request.get("stream_tokens"))
-        async with aclosing(following.parts(running.work.id, tokens=tokens, idle=None)) as parts:
+        left = running.left
+        async with aclosing(following.parts(running.work.id, tokens=tokens, idle=None, left=left)) as parts:
             events = [event async for part in parts for event in part.events]
         [finished] = [event for event in events if isinstance(event, Finished)]
     if finished.failure is not None:
@@ -310,6 +319,8 @@ def run_failed(failure: Failure) -> LettaError:
     """The failure of a run as an error to answer with."""
     if failure.type == PendingApproval.code:
         return PendingApproval(failure.message, pending_request_id=failure.detail)
+    if failure.type == Conflict.code:
+        return Conflict(failure.message)
     error: LettaError = LettaError(failure.message, detail=failure.detail)
     if failure.of_model:
         error = ModelError(failure.message, detail=failure.detail, retry_after=failure.retry_after)

@@ -4,6 +4,8 @@ Own routes: no other server of this API has them.
 """
 
 from fastapi import Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from letta.api import openapi, routes, sending, sse
@@ -11,7 +13,6 @@ from letta.api.agents import completed
 from letta.api.arrival import Marks
 from letta.api.context import Parts, RunId, Server, StepId, reply
 from letta.api.wire import all_to_wire
-from letta.errors import InvalidValue
 from letta.runtime import time_travel
 from letta.schemas.agents import AgentState, UpdateAgent
 from letta.schemas.sends import SendRequest
@@ -66,8 +67,10 @@ def _request(asked: dict[str, object], changes: ReplayRun) -> SendRequest:
         known.pop("override_model", None)
     try:
         return SendRequest.model_validate(known)
-    except ValueError as error:
-        raise InvalidValue(f"messages: {error}") from None
+    except ValidationError as error:
+        # As if it had been sent to the route for messages: what is wrong is said in the same words.
+        problems = [{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors()]
+        raise RequestValidationError(problems) from None
 
 
 async def _forked(parts: Server, moment: Moment, changes: ForkAgent, *, with_step: bool) -> AgentState:

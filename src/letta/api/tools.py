@@ -172,7 +172,8 @@ async def search_tools(parts: Parts, body: ToolSearch) -> Any:
 async def run_tool_from_source(parts: Parts, body: ToolRunFromSource) -> Any:
     """Run source once, in the sandbox, without storing it."""
     tool = _unstored(body)
-    tool.name = (await parts.custom.schema(tool))["name"]
+    tool.json_schema = await parts.custom.schema(tool, body.name)
+    tool.name = tool.json_schema["name"]
     done = await parts.custom.execute(tool, body.args, ToolEnvironment(secrets=body.env_vars or {}))
     return reply(_answer(tool.name, done))
 
@@ -257,10 +258,9 @@ def _put(connection: Connection, values: dict[str, Any]) -> Tool:
 
 
 def _unstored(body: ToolRunFromSource) -> Tool:
-    """A tool that is run once. `name` picks the function where there is no schema to do so."""
-    schema = body.json_schema or ({"name": body.name} if body.name else None)
+    """A tool that is run once."""
     given = body.model_dump(mode="json", include={"args_json_schema", "pip_requirements", "npm_requirements"})
-    source_type = body.source_type or "python"
+    source_type, schema = body.source_type or "python", body.json_schema or None
     return Tool(id="", source_code=body.source_code, source_type=source_type, json_schema=schema, **given)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -42,13 +43,15 @@ class Check:
 def folder(settings: Settings) -> Iterator[Check]:
     """Can the data folder be written, and is there space?"""
     path = settings.data_dir.expanduser()
-    existing = next(one for one in (path, *path.absolute().parents) if one.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+    existing = next(one for one in (path, *path.absolute().parents) if os.path.exists(one))
+    try:
+        # Rights say less: some file systems take no files from anybody.
+        with tempfile.TemporaryFile(dir=existing):
+            note = "" if existing == path else " (made at the first start)"
+            yield Check("data folder", "ok", f"{path}{note}")
+    except OSError as error:
         advice = "Give this user the right to write there, or choose another folder with --data-dir or LETTA_DIR."
-        yield Check("data folder", "problem", f"{path} cannot be written", advice)
-    else:
-        note = "" if path.exists() else " (made at the first start)"
-        yield Check("data folder", "ok", f"{path}{note}")
+        yield Check("data folder", "problem", f"{path} cannot be written: {error.strerror}", advice)
     free = shutil.disk_usage(existing).free / _GIB
     outcome: Outcome = "problem" if free < _SPACE_PROBLEM else "warning" if free < _SPACE_WARNING else "ok"
     yield Check("disk space", outcome, f"{free:.1f} GiB free", None if outcome == "ok" else "Make space on this disk.")
@@ -87,7 +90,7 @@ def key(settings: Settings, state: State | None) -> tuple[Vault | None, Check]:
     path = settings.data_dir.expanduser() / KEY_FILE
     passphrase = settings.encryption_key.get_secret_value() if settings.encryption_key else None
     source = "LETTA_ENCRYPTION_KEY" if passphrase else str(path)
-    if not passphrase and not path.exists():
+    if not passphrase and not os.path.exists(path):
         if not any(one.secrets for one in stored):
             return None, Check("encryption key", "ok", f"{path} (made at the first start)")
         advice = "Restore the file from a backup, or set LETTA_ENCRYPTION_KEY to the key that was used."

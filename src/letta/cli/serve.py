@@ -15,6 +15,7 @@ from rich.console import Console
 
 from letta import log as logs
 from letta.api.context import Server
+from letta.api.sse import is_news
 from letta.app import behind_gateway, create_app
 from letta.cli import banner, terminal
 from letta.cli.listen import PortTakenError, give_up_after, listen, reachable_url
@@ -38,6 +39,7 @@ def serve(**options: object) -> None:
     refuse_strangers(settings)
     logs.configure(settings.log_level, settings.log_format)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(is_news)
     sockets = _listen(settings)
     try:
         _run(settings, sockets)

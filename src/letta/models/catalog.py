@@ -339,6 +339,12 @@ def dimensions(name: str) -> int | None:
     return row[0] if row else None
 
 
+def exact_dimensions(name: str) -> int | None:
+    """As `dimensions`, but of this very name: a longer name may be that of a smaller sister."""
+    row = _embeddings.get(_tokens(name))
+    return row[0] if row else None
+
+
 def embeds(name: str) -> bool:
     """Is it an embedding model? Known by name, because most lists do not say."""
     return bool(_EMBEDDING_NAME.search(name)) or _tokens(name) in _embeddings

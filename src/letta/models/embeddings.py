@@ -134,7 +134,8 @@ class _Remote:
 
 def _unit_vectors(rows: Sequence[Sequence[float]], count: int, model: str) -> Vectors:
     """See letta.models.unit_vectors. In a thread, because the first time loads numpy."""
-    made: Vectors = importlib.import_module("letta.models.unit_vectors").unit_vectors(rows, count, model)
+    dimension = catalog.exact_dimensions(model)
+    made: Vectors = importlib.import_module("letta.models.unit_vectors").unit_vectors(rows, count, model, dimension)
     return made
 
 

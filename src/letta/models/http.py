@@ -104,6 +104,11 @@ class Endpoint:
         try:
             if response.status_code != 200:
                 raise await self._refused(response)
+            if response.headers.get("content-type", "").lower().startswith("text/html"):
+                raise ModelBadRequest(
+                    f"{self.provider}: {response.url.path} at {self.place} answered with text/html instead of JSON or "
+                    "an event stream; is the base URL right?"
+                )
             yield Reply(self, response)
         finally:
             await response.aclose()

@@ -1,11 +1,12 @@
 """Turns the arguments a model wrote for a tool call into the JSON text of an object, or says exactly why not.
 
-Models write trailing commas, single quotes, Python literals, code fences and unfinished objects. What can be read in
-one way only is read; nothing is guessed and nothing is dropped: two objects in one call are an error, not the first
-of them. Knows nothing about tools or providers.
+Models write trailing commas, single quotes, Python literals, code fences, and forget brackets at the end. What can be
+read in one way only is read; nothing is guessed and nothing is dropped: two objects in one call are an error, not the
+first of them, and so is a text that ends inside a name or a string. Knows nothing about tools or providers.
 """
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,6 @@ _LITERALS: dict[str, Any] = {
     "False": False,
     "None": None,
     "undefined": None,
-    "NaN": None,
 }
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/", "\\": "\\", '"': '"', "'": "'"}
 _KINDS = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
@@ -49,8 +49,8 @@ def arguments(text: str, *, cut_off: bool = False) -> Arguments:
 
     Args:
         text: what the model wrote. Nothing at all means a call without arguments.
-        cut_off: the answer ended at its output limit. Unfinished arguments are then an error rather than completed:
-            what is missing could be anything.
+        cut_off: the answer ended at its output limit. Missing brackets are then an error rather than added: what else
+            is missing could be anything.
     """
     stripped = text.strip()
     if not stripped:
@@ -69,14 +69,15 @@ def arguments(text: str, *, cut_off: bool = False) -> Arguments:
 def _repaired(text: str, stripped: str, cut_off: bool) -> Arguments:
     fenced = _FENCE.match(stripped)
     reader = _Reader(fenced[1] if fenced else stripped)
+    value, broken = None, None
     try:
         value = reader.whole()
     except _BrokenError as error:
-        return Arguments(text, f"The arguments are not valid JSON: {error}. Send one JSON object.")
+        broken = f"The arguments are not valid JSON: {error}. Send one JSON object."
     if reader.unfinished and cut_off:
-        return Arguments(
-            text, "The answer reached its output limit inside the arguments: send the call again, shorter."
-        )
+        broken = "The answer reached its output limit inside the arguments: send the call again, shorter."
+    if broken is not None:
+        return Arguments(text, broken)
     if not isinstance(value, dict):
         return Arguments(text, _not_an_object(value))
     return Arguments(json.dumps(value, ensure_ascii=False))
@@ -138,15 +139,13 @@ class _Reader:
             key = self._key()
             self._skip()
             if self.at >= len(self.text):
-                self.unfinished = True
-                break  # a key without its value says nothing
+                raise self._cut(f"after the name {key!r}")
             if self.text[self.at] != ":":
                 raise _BrokenError(f"expected ':' after the name {key!r} {self._here()}")
             self.at += 1
             self._skip()
             if self.at >= len(self.text):
-                self.unfinished = True
-                break
+                raise self._cut(f"before the value of {key!r}")
             found[key] = self.value(depth + 1)
             self._comma("}")
         return found
@@ -176,6 +175,9 @@ class _Reader:
         if self.text[self.at] != ",":
             raise _BrokenError(f"expected ',' or '{bracket}' {self._here()}")
         self.at += 1
+        self._skip()
+        if self.at >= len(self.text):
+            raise self._cut("after a comma")
 
     def _key(self) -> str:
         if self.text[self.at] in "\"'":
@@ -196,8 +198,7 @@ class _Reader:
             if char == quote:
                 return _whole_characters("".join(found))
             found.append(self._escape() if char == "\\" else char)
-        self.unfinished = True
-        return _whole_characters("".join(found))
+        raise self._cut("inside a string")
 
     def _escape(self) -> str:
         char = self.text[self.at : self.at + 1]
@@ -218,7 +219,7 @@ class _Reader:
             self.at = name.end()
             return _LITERALS[name[0]]
         if name and name.end() == len(self.text) and any(word.startswith(name[0]) for word in _LITERALS):
-            raise _BrokenError(f"the text ends inside a value {self._here()}")
+            raise self._cut(f"inside the value {name[0]!r}")
         number = _NUMBER.match(self.text, self.at)
         if not number:
             raise _BrokenError(f"expected a value {self._here()}")
@@ -226,11 +227,18 @@ class _Reader:
         if self.at == len(self.text):
             self.unfinished = True
         digits = number[0].replace("_", "")
+        if not math.isfinite(float(digits)):
+            raise _BrokenError(f"the number {number[0][:20]} is too large")
         return int(digits) if digits.lstrip("+-").isdigit() else float(digits)
 
     def _skip(self, more: str = "") -> None:
         while self.at < len(self.text) and self.text[self.at] in " \t\r\n\ufeff" + more:
             self.at += 1
+
+    def _cut(self, where: str) -> _BrokenError:
+        """The text ends where more than a bracket is missing."""
+        self.unfinished = True
+        return _BrokenError(f"the text ends {where}")
 
     def _here(self) -> str:
         return f"at character {self.at + 1}, before {self.text[self.at : self.at + 20]!r}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from letta.errors import InvalidRequest
+from letta.errors import Conflict, InvalidRequest
 from letta.runtime import transcript
 from letta.schemas.common import new_id
 from letta.schemas.messages import ApprovalPart, Message, Part, Role, ToolCallPart, ToolReturnPart
@@ -59,15 +59,12 @@ def answer(
 
     Raises:
         letta.errors.InvalidRequest: nothing waits, or the answer names other calls, or leaves some out.
+        letta.errors.Conflict: nothing waits any more, and something else happened than the answer wants.
     """
-    given = _given(request, asked)
+    given = _given(request, asked, shown)
     if asked is None:
-        results = {result.tool_call_id: result for message in shown for result in message.tool_returns}
-        if given and all(item.tool_call_id in results for item in given):
-            if any(results[item.tool_call_id].content == EXPIRED for item in given):
-                raise InvalidRequest("messages: these calls expired before they were answered; send a message instead")
-            return None
-        raise InvalidRequest("messages: no tool call waits for an approval or a result")
+        _repeats(given, shown)
+        return None
     held = [call.id for call in asked.tool_calls if call.pending]
     ids = [item.tool_call_id for item in given]
     if sorted(ids) != sorted(held):
@@ -82,7 +79,45 @@ def answer(
     )
 
 
-def _given(request: SendRequest, asked: Message | None) -> list[Decision | ToolResult]:
+def _repeats(given: Sequence[Decision | ToolResult], shown: Sequence[Message]) -> None:
+    """Check that answers to calls that wait no longer say what was answered then.
+
+    Raises:
+        letta.errors.InvalidRequest, letta.errors.Conflict: as `answer`.
+    """
+    asked = {call.id: message for message in shown for call in message.tool_calls if call.pending}
+    results = {result.tool_call_id: result for message in shown for result in message.tool_returns}
+    answered = {
+        part.tool_call_id: part
+        for message in shown
+        if message.role is Role.APPROVAL
+        for part in message.parts
+        if isinstance(part, ApprovalPart | ToolReturnPart)
+    }
+    if not given or not all(item.tool_call_id in asked and item.tool_call_id in results for item in given):
+        raise InvalidRequest("messages: no tool call waits for an approval or a result")
+    if any(results[item.tool_call_id].content == EXPIRED for item in given):
+        raise InvalidRequest("messages: these calls expired before they were answered; send a message instead")
+    other = [
+        f"{item.tool_call_id} {_fate(answered.get(item.tool_call_id))}"
+        for item in given
+        if answered.get(item.tool_call_id) != _recorded(item, asked[item.tool_call_id])
+    ]
+    if other:
+        raise Conflict(f"messages: this answer changes nothing, these calls do not wait any more: {'; '.join(other)}")
+
+
+def _fate(answered: ApprovalPart | ToolReturnPart | None) -> str:
+    """What became of a call, in words."""
+    if answered is None:
+        return "was cancelled before it was answered, and was not made"
+    if isinstance(answered, ToolReturnPart):
+        return f"was answered with another result ({answered.status})"
+    because = f" with the reason {answered.reason!r}" if answered.reason else ""
+    return ("was approved" if answered.approve else "was denied") + because
+
+
+def _given(request: SendRequest, asked: Message | None, shown: Sequence[Message]) -> list[Decision | ToolResult]:
     found: list[Decision | ToolResult] = []
     for item in request.inputs():
         if isinstance(item, ToolReturnMessageInput):
@@ -90,8 +125,16 @@ def _given(request: SendRequest, asked: Message | None) -> list[Decision | ToolR
         elif isinstance(item, ApprovalInput) and item.approvals is not None:
             found.extend(item.approvals)
         elif isinstance(item, ApprovalInput):
-            found.extend(_for_all(item, asked))
+            found.extend(_for_all(item, asked or _asked_before(item.approval_request_id, shown)))
     return found
+
+
+def _asked_before(request_id: str | None, shown: Sequence[Message]) -> Message | None:
+    """The message with this id, or else the last, if its calls waited once."""
+    for message in reversed(shown):
+        if request_id in (None, message.id) and any(call.pending for call in message.tool_calls):
+            return message
+    return None
 
 
 def _for_all(item: ApprovalInput, asked: Message | None) -> list[Decision]:
@@ -102,6 +145,13 @@ def _for_all(item: ApprovalInput, asked: Message | None) -> list[Decision]:
         raise InvalidRequest(f"approval_request_id: {item.approval_request_id} does not wait for an approval")
     calls = [call for call in asked.tool_calls if call.pending]
     return [Decision(tool_call_id=call.id, approve=item.approve, reason=item.reason) for call in calls]
+
+
+def _recorded(item: Decision | ToolResult, asked: Message) -> ApprovalPart | ToolReturnPart | None:
+    """An answer as its message keeps it."""
+    if isinstance(item, Decision):
+        return ApprovalPart(tool_call_id=item.tool_call_id, approve=item.approve, reason=item.reason)
+    return _result(item, asked)
 
 
 def _result(item: Decision | ToolResult, asked: Message) -> ToolReturnPart | None:
@@ -127,13 +177,7 @@ def _result(item: Decision | ToolResult, asked: Message) -> ToolReturnPart | Non
 def _message(
     request: SendRequest, asked: Message, given: Sequence[Decision | ToolResult], work: Work, moment: datetime
 ) -> Message:
-    parts: list[Part] = []
-    for item in given:
-        result = _result(item, asked)
-        if isinstance(item, Decision):
-            parts.append(ApprovalPart(tool_call_id=item.tool_call_id, approve=item.approve, reason=item.reason))
-        elif result is not None:
-            parts.append(result)
+    parts: list[Part] = [part for item in given if (part := _recorded(item, asked)) is not None]
     otid = next((item.otid for item in request.inputs() if not isinstance(item, MessageInput)), None)
     return Message(
         id=new_id("message"),

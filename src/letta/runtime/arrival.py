@@ -55,12 +55,15 @@ def _take_back(connection: Connection, work: Work) -> None:
 
 
 def _merge(connection: Connection, work: Work) -> tuple[Work, tuple[str, ...]]:
-    """Say what others want to say who wait right behind this run, too."""
-    taken = []
+    """Say what others want to say who wait right behind this run, too.
+
+    Not those that gave it another time to end in: the deadline of one must not end the others.
+    """
+    taken, seconds = [], work.request.get("deadline_seconds")
     for row in arrivals.unfinished(connection, work.conversation_id):
         if row.id == work.id:
             continue
-        if row.request.get("busy_policy") != BusyPolicy.MERGE:
+        if row.request.get("busy_policy") != BusyPolicy.MERGE or row.request.get("deadline_seconds") != seconds:
             break
         taken.append(row)
     if not taken:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from letta.errors import Conflict, LettaError, ModelError
+from letta.errors import Conflict, InvalidRequest, LettaError, ModelError, NotFound
 from letta.memory.compaction import (
     DEFAULT_CLIP,
     Cut,
@@ -170,6 +170,20 @@ def _store(
     if pending is not None:
         conversations.set_pending(connection, seen.id, pending)
     return runs.current_versions(connection, thread.agent_id, seen.id)
+
+
+async def check_writer(registry: Registry, settings: CompactionSettings | None) -> None:
+    """See to it that the model settings name can be had, while somebody is there to be told.
+
+    Raises:
+        letta.errors.InvalidRequest, letta.errors.NotFound: as `Registry.find`; the message names the field.
+    """
+    if settings is None or settings.model is None:
+        return
+    try:
+        await registry.find(settings.model)
+    except (InvalidRequest, NotFound) as error:
+        raise type(error)(f"compaction_settings.model: {error.message}") from error
 
 
 def settings_of(window: Window, override: CompactionSettings | None = None) -> CompactionSettings:

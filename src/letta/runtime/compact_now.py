@@ -1,7 +1,7 @@
 """Compaction on request, outside a run."""
 
 from letta.memory.compaction import DEFAULT_CLIP
-from letta.runtime.compact import Occasion, compact, settings_of
+from letta.runtime.compact import Occasion, check_writer, compact, settings_of
 from letta.runtime.loop import Means
 from letta.runtime.request import build, fixed_texts, limit_of, resolve, toolbox_of
 from letta.schemas.compaction import CompactionResponse, CompactionSettings
@@ -19,9 +19,10 @@ async def compact_now(
     """Replace the older part of a conversation by a summary, as its settings or the override say.
 
     Raises:
-        letta.errors.NotFound: no such agent or conversation.
+        letta.errors.NotFound: no such agent, conversation or model.
         letta.errors.Conflict: the conversation was changed meanwhile.
     """
+    await check_writer(means.registry, override)
     versions = await means.database.read(runs.current_versions, agent_id, conversation_id)
     window = await means.windows.get(agent_id, conversation_id, versions)
     resolved = resolve(means.registry, window, _PLAIN)

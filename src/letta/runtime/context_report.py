@@ -15,9 +15,9 @@ from letta.memory.tokens import count_tokens
 from letta.memory.window import Window, in_window
 from letta.models.registry import Registry
 from letta.runtime.request import limit_of, prompt_facts
-from letta.schemas.agents import ContextWindowOverview
+from letta.schemas.agents import AgentState, ContextWindowBlock, ContextWindowOverview
 from letta.schemas.messages import Message, Role
-from letta.store import agents, messages, passages
+from letta.store import agents, messages, moments, passages
 from letta.store.access import Database
 from letta.store.runs import Versions
 
@@ -69,8 +69,19 @@ def _report(connection: Connection, registry: Registry, agent_id: str, conversat
             }
             for message in said
         ],
+        blocks=_blocks(connection, agent, conversation_id),
         **parts,
     )
+
+
+def _blocks(connection: Connection, agent: AgentState, conversation_id: str) -> list[ContextWindowBlock]:
+    seen = moments.last_seen(connection, agent.id, conversation_id, [block.id for block in agent.blocks])
+    shown = []
+    for block in agent.blocks:
+        step_id, at = seen.get(block.id, (None, None))
+        tokens = count_tokens(block.value)
+        shown.append(ContextWindowBlock(label=block.label, tokens=tokens, last_seen_at=at, last_seen_step_id=step_id))
+    return shown
 
 
 def _limit(registry: Registry, window: Window) -> int:

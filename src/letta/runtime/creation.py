@@ -13,6 +13,7 @@ from letta.memory.personas import BLOCK_DESCRIPTIONS, SYSTEM_PROMPTS
 from letta.models.embeddings import config_of
 from letta.models.registry import Registry
 from letta.runtime import grouping
+from letta.runtime.compact import check_writer
 from letta.runtime.transcript import parts_of
 from letta.schemas.agents import AgentSecret, AgentState, AgentType, CreateAgent, UpdateAgent
 from letta.schemas.blocks import Block, CreateBlock
@@ -81,6 +82,7 @@ class Agents:
             letta.errors.NotBuilt: for parts of the API this version does not serve.
         """
         _refuse_unbuilt(request)
+        await check_writer(self._registry, request.compaction_settings)
         embedding = request.embedding or self._default_embedding
         values = self._columns(request)
         values |= await self._model_columns(request, request.model or self._registry.default_handle())
@@ -103,6 +105,7 @@ class Agents:
     async def update(self, agent_id: str, request: UpdateAgent) -> AgentState:
         """Apply the fields that were sent. Raises as `create`, and letta.errors.NotFound for the agent."""
         _refuse_unbuilt(request)
+        await check_writer(self._registry, request.compaction_settings)
         sent = request.model_fields_set
         values = {key: value for key, value in self._columns(request).items() if key in sent}
         changes_model = sent & {

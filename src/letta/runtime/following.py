@@ -39,6 +39,8 @@ _LOOK_HEARD, _LOOK_UNHEARD = 5.0, 0.25
 """Seconds between looks at runs that are followed: a safety net where notices arrive, else how news get here."""
 _PATIENCE, _AGAIN = 60.0, 1.0
 """Seconds a reader waits for a database that does not answer, and between asking it again."""
+_LEFT = 15.0
+"""Seconds a reader waits for a run that could not be stored: until it was tried once more, when its lease was over."""
 _PURGE_EVERY, _PURGE = 600.0, 2_000
 
 
@@ -53,7 +55,8 @@ class Part(NamedTuple):
 class _Place:
     """How far a reader is: the next event of an attempt where pieces are read, the last message where they are not.
 
-    `held` are pieces of an attempt that was given up: shown only if the message they belong to was committed.
+    `held` are pieces of an attempt that was given up: shown only if the message they belong to was committed. `left`
+    says why the run was given up here, `left_at` when; None once something of it was stored.
     """
 
     run_id: str
@@ -62,6 +65,16 @@ class _Place:
     seq: int = 0
     position: int = -1
     held: list[Event] = field(default_factory=list)
+    left: StoreUnavailable | None = None
+    left_at: float = 0.0
+
+    def note_left(self, why: StoreUnavailable | None, moment: float) -> None:
+        if why is not None and self.left is None:
+            self.left, self.left_at = why, moment
+
+    def patience(self, moment: float) -> float | None:
+        """Seconds for which the run may still be taken up again; None where it was not given up."""
+        return None if self.left is None else max(0.0, self.left_at + _LEFT - moment)
 
 
 class _Look(NamedTuple):
@@ -104,14 +117,22 @@ class Following:
         return state.completed_at is not None and state.completed_at < now() - timedelta(seconds=self._retention)
 
     async def parts(
-        self, run_id: str, *, tokens: bool, idle: float | None, running: Running | None = None
+        self,
+        run_id: str,
+        *,
+        tokens: bool,
+        idle: float | None,
+        running: Running | None = None,
+        left: StoreUnavailable | None = None,
     ) -> AsyncGenerator[Part]:
         """Everything that happens in a run, until its end; a part with nothing after `idle` seconds of silence.
 
         `tokens` says that pieces are read, too: it must be how the run was asked for. `running` is the run, for who has
-        just started it. The end is not `stored` if it could not be waited for.
+        just started it; `left` is why it was given up, for who has read it until then. The end is not `stored` if it
+        could not be waited for.
         """
-        place = _Place(run_id, tokens)
+        place, clock = _Place(run_id, tokens), asyncio.get_running_loop()
+        place.note_left(left, clock.time())
         running = running or self._runner.get(run_id)
         while True:
             source = self._stored(place, idle) if running is None else self._live(running, place, idle)
@@ -120,6 +141,10 @@ class Following:
                     yield part
                     if part.events and isinstance(part.events[-1], Finished):
                         return
+                    if any(isinstance(event, Committed) for event in part.events):
+                        place.left = None
+            if running is not None:
+                place.note_left(running.left, clock.time())
             running = self._runner.get(place.run_id)
 
     # -- in this process ----------------------------------------------------------------------------------------------
@@ -197,7 +222,12 @@ class Following:
                     if self._stopping:
                         yield Part(place.attempt, [INTERRUPTED])
                         return
-                    while look.whole and not await rung(bell, idle):
+                    if look.whole and place.left is not None and not place.patience(clock.time()):
+                        yield Part(place.attempt, [_unstored(place.run_id, place.left)])
+                        return
+                    while look.whole and not await rung(bell, _sooner(idle, place.patience(clock.time()))):
+                        if place.patience(clock.time()) == 0:
+                            break
                         yield Part(place.attempt, [])
         finally:
             self._followed[run_id] -= 1
@@ -318,6 +348,16 @@ def _end(state: State) -> Finished:
     stop = StopReason(state.stop_reason) if state.stop_reason else StopReason.ERROR
     error = state.metadata.get("error")
     return Finished(stop, usage_from_json(state.usage), None if error is None else stored_failure(error))
+
+
+def _sooner(idle: float | None, patience: float | None) -> float | None:
+    return min((seconds for seconds in (idle, patience) if seconds is not None), default=None)
+
+
+def _unstored(run_id: str, why: StoreUnavailable) -> Finished:
+    """The end of waiting for a run that could not be stored."""
+    text = f"run {run_id} could not be stored and goes on by itself when it can be: {type(why)().message}"
+    return Finished(StopReason.ERROR, RunUsage(), Failure("stream_incomplete", text, 503), stored=False)
 
 
 def _interrupted(error: NotFound | StoreUnavailable) -> Finished:

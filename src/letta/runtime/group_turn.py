@@ -231,9 +231,9 @@ class Turn:
         text = f"[Message from agent {who} to the group.]\n{message.content}"
         return message.model_copy(update={"role": "system", "content": text, "sender_id": line.speaker})
 
-    async def take_floor(self, member: Member) -> str | None:
+    async def take_floor(self, member: Member, question: Sequence[MessageInput] = ()) -> str | None:
         """Let a member speak to the group. None when nothing was said that it could answer."""
-        text = await self.floor(member, aloud=True)
+        text = await self.floor(member, question, aloud=True)
         if text:
             await self.say(member, [MessageInput(role="user", content=text, group_id=self.group.id)])
         return text
@@ -276,6 +276,11 @@ async def _dynamic(turn: Turn) -> None:
         if member is None:
             return
         text = await turn.take_floor(member)
+        if text is None:
+            # Named again before anybody else spoke.
+            again = "[You have the floor again. Nobody else has spoken since.]"
+            notice = MessageInput(role="system", content=again, sender_id=turn.group.id, group_id=turn.group.id)
+            text = await turn.take_floor(member, [notice])
         if text is not None and turn.group.termination_token and token in text:
             return
 

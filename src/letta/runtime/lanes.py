@@ -13,13 +13,19 @@ class Lanes:
     def __init__(self) -> None:
         self._lanes: dict[str, deque[Ticket]] = {}
 
-    def join(self, conversation_id: str) -> Ticket:
-        """A place at the end; done at once where nobody is before it."""
+    def join(self, conversation_id: str, *, at_once: bool = False) -> Ticket:
+        """A place at the end; done at once where nobody is before it.
+
+        `at_once` is for one whom whoever has the turn waits for, outside of this queue: it has its turn, too.
+        """
         lane = self._lanes.setdefault(conversation_id, deque())
         ticket: Ticket = asyncio.get_running_loop().create_future()
-        if not lane:
+        if at_once or not lane:
             ticket.set_result(None)
-        lane.append(ticket)
+        if at_once:
+            lane.appendleft(ticket)
+        else:
+            lane.append(ticket)
         return ticket
 
     def leave(self, conversation_id: str, ticket: Ticket) -> None:

@@ -286,7 +286,7 @@ class _Turn:
     async def _ask(self, call: Call, ids: StepIds, timing: Timing) -> AsyncGenerator[Delta | Answer]:
         """The model's answer, piece by piece, then whole. Raises letta.errors.ModelError."""
         held = frozenset(name for name in call.toolbox.names if call.toolbox.holds(name, self.rules))
-        one_by_one, calls = not self.rules.only_approvals, set[int]()
+        one_by_one, calls = call.one_by_one, set[int]()
         async with aclosing(call.resolved.model.stream(call.request)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Answer):
@@ -335,7 +335,7 @@ class _Turn:
             perf_counter_ns() - timing.step_started_ns,
             self.first_token_ns,
         )
-        if not self.rules.only_approvals:
+        if call.one_by_one:
             answer = replace(answer, parts=transcript.one_by_one(answer.parts))
         is_last = self.steps >= (self.request.max_steps or self.means.max_steps)
         return Step(

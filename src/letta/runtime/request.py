@@ -33,12 +33,13 @@ _KNOWN = frozenset(ModelParameters.__slots__) | {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A model request, and what carries out its answer."""
+    """A model request, and what carries out its answer: of more calls than one only the first where `one_by_one`."""
 
     request: ModelRequest
     resolved: Resolved
     toolbox: Toolbox
     style: Style
+    one_by_one: bool = False
 
 
 def resolve(registry: Registry, window: Window, request: SendRequest) -> Resolved:
@@ -98,6 +99,7 @@ def build(
         resolved,
         toolbox,
         style,
+        one_by_one=not rules.only_approvals or _wants_parallel(agent, window.thread.model_settings) is False,
     )
 
 
@@ -154,11 +156,10 @@ def parameters_of(agent: AgentState, override: dict[str, Any] | None, *, paralle
     settings = _SETTINGS.validate_python(override) if override else agent.model_settings
     own = settings.model_dump(exclude_none=True) if settings else {}
     answer_format = (settings.answer_format if settings else None) or agent.response_format
-    wanted_parallel = own.get("parallel_tool_calls", config.parallel_tool_calls)
     return ModelParameters(
         temperature=own.get("temperature", config.temperature),
         max_output_tokens=own.get("max_output_tokens", config.max_tokens),
-        parallel_tool_calls=bool(wanted_parallel) and parallel,
+        parallel_tool_calls=bool(_wants_parallel(agent, override)) and parallel,
         thinking=(settings.thinking_enabled if settings else None) or config.enable_reasoner,
         thinking_budget=(settings.thinking_budget if settings else None) or config.max_reasoning_tokens or None,
         effort=(settings.wanted_effort if settings else None) or config.reasoning_effort or config.effort,
@@ -167,6 +168,14 @@ def parameters_of(agent: AgentState, override: dict[str, Any] | None, *, paralle
         response_format=_format(answer_format),
         extra={name: value for name, value in own.items() if name not in _KNOWN},
     )
+
+
+def _wants_parallel(agent: AgentState, override: dict[str, Any] | None) -> bool | None:
+    """Whether the model may make several calls in one answer; None where nobody said so."""
+    settings = override if override else agent.model_settings
+    own = settings if settings is None or isinstance(settings, dict) else settings.model_dump(exclude_none=True)
+    wanted: bool | None = (own or {}).get("parallel_tool_calls")
+    return agent.llm_config.parallel_tool_calls if wanted is None else wanted
 
 
 def _answer_schema(parameters: ModelParameters) -> dict[str, Any] | None:

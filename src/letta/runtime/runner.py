@@ -6,7 +6,7 @@ asking the database again and again. A run goes on when the client that asked fo
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from time import perf_counter_ns
@@ -183,9 +183,14 @@ class Runner:
         """Whether nothing new is accepted any more."""
         return self._stopping
 
-    def note_answered(self, run_id: str) -> None:
-        """The caller has the answer of a run: a request that merely looks like a retry of it is none."""
-        self._answered[run_id] = None
+    @property
+    def answered(self) -> Container[str]:
+        """What was noted as answered; kept for the last ones only."""
+        return self._answered
+
+    def note_answered(self, made_id: str) -> None:
+        """The caller has the answer of a run, batch or schedule: what merely looks like a retry of it is none."""
+        self._answered[made_id] = None
         if len(self._answered) > _ANSWERED:
             del self._answered[next(iter(self._answered))]
 
@@ -201,7 +206,13 @@ class Runner:
         """
         if not run_ids:
             raise Conflict("No active runs to cancel")
-        return {run_id: "cancelled" if await self._cancel(run_id) else "failed" for run_id in run_ids}
+        return {run_id: "cancelled" if await self._is_cancelled(run_id) else "failed" for run_id in run_ids}
+
+    async def _is_cancelled(self, run_id: str) -> bool:
+        """Cancel a run. One that has ended may have been cancelled together with the one that answered for it."""
+        return await self._cancel(run_id) or await self._means.database.read(
+            runs.ended_so, run_id, StopReason.CANCELLED
+        )
 
     async def _cancel(self, run_id: str) -> bool:
         database = self._means.database
@@ -320,8 +331,9 @@ class Runner:
         except LostRun:
             # Cancelled by somebody, here or elsewhere, or taken over: only the first leaves it to us to end it.
             await self._end(running, StopReason.CANCELLED, None, started)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             # Its lease runs out, and whoever reaches the database then goes on with it.
+            running.left = error
             log.exception("run %s is left to be taken up again", running.work.id)
         except Exception as error:
             # Nothing may leave a run without an end: its row and its readers get one whatever went wrong.
@@ -433,6 +445,7 @@ class Runner:
         async for batch in speaker.events.batches(start):
             for event in batch:
                 running.events.publish(event)
+        running.left = speaker.left
 
     async def _end(self, running: Running, stop: StopReason, failure: Failure | None, started: int) -> None:
         """Write a run's end that the loop could not write. The window is read anew: it may be half a step ahead."""
@@ -451,8 +464,9 @@ class Runner:
                     return
             # One that is not ours any more goes on elsewhere, or has an end that its readers find in its row.
             stored = stored or await database.read(runs.ended_so, running.work.id, stop)
-        except LettaError:
+        except LettaError as error:
             log.exception("the end of run %s could not be stored", running.work.id)
+            running.left = error if isinstance(error, StoreUnavailable) else None
         running.events.publish(Finished(stop, RunUsage(), failure, stored))
 
     # -- upkeep -------------------------------------------------------------------------------------------------------
@@ -486,5 +500,9 @@ class Runner:
                 self._begin_taken(work)
 
     def _begin_taken(self, work: Work) -> None:
-        """Wait for the turn of a run that another process accepted."""
-        self._begin(work, self._lanes.join(work.conversation_id), None)
+        """Wait for the turn of a run that another process accepted.
+
+        One that had begun is, in the database, the running one of its conversation: whoever has the turn here waits for
+        its end, so it must not wait for them.
+        """
+        self._begin(work, self._lanes.join(work.conversation_id, at_once=work.attempt > 0), None)

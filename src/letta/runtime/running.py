@@ -2,7 +2,7 @@
 
 import asyncio
 
-from letta.errors import DeadlineExceeded, InterruptedTooOften, NotFound
+from letta.errors import DeadlineExceeded, InterruptedTooOften, NotFound, StoreUnavailable
 from letta.runtime.events import EventLog, Failure, Finished, RunUsage, failure_of
 from letta.runtime.lanes import Ticket
 from letta.runtime.recording import Record
@@ -26,6 +26,8 @@ class Running:
         self.task: asyncio.Task[None] | None = None
         self.cancelled = False
         self.expired = False
+        # Why this process gave it up, for whoever can store it later.
+        self.left: StoreUnavailable | None = None
         self.deadline: asyncio.TimerHandle | None = None
         # The run that answers for this one, and the first of its events that do.
         self.answered_by: tuple[Running, int] | None = None

@@ -19,6 +19,7 @@ from letta.schemas.schedules import CatchUp, CreateSchedule, OneTime, Outcome, S
 from letta.schemas.sends import SendRequest
 from letta.store import agents, schedules
 from letta.store.access import Database
+from letta.store.arrivals import PLAIN, Arrival, SentBefore
 from letta.store.query import now
 from letta.store.runs import Work
 from letta.store.schedules import Due, Firing
@@ -67,13 +68,23 @@ class Schedules:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def create(self, agent_id: str, body: CreateSchedule) -> ScheduleCreated:
-        """Store a schedule.
+    async def create(self, agent_id: str, body: CreateSchedule, arrival: Arrival = PLAIN) -> ScheduleCreated:
+        """Store a schedule. One that was sent before, as `arrival` tells, is the schedule that is there already.
 
         Raises:
             letta.errors.NotFound: no such agent.
-            letta.errors.InvalidValue: a cron expression that never comes true, or a time that has passed.
+            letta.errors.InvalidValue: a cron expression that never comes true, a time that has passed, or the key of
+                another schedule.
         """
+        while (known := await self._database.read(schedules.sent_before, agent_id, arrival)) is None:
+            try:
+                return await self._store(agent_id, body, arrival)
+            except SentBefore:
+                log.debug("the same schedule of agent %s was sent at the same moment", agent_id)
+        found = await self._database.read(schedules.get, agent_id, known)
+        return ScheduleCreated(id=known, next_scheduled_at=found.next_scheduled_time)
+
+    async def _store(self, agent_id: str, body: CreateSchedule, arrival: Arrival) -> ScheduleCreated:
         zone = await self._database.read(agents.timezone, agent_id)
         request = body.model_dump(
             mode="json", include={"messages", "callback_url", "include_return_message_types", "max_steps"},
@@ -99,6 +110,7 @@ class Schedules:
             when_busy=body.when_busy,
             catch_up=body.catch_up,
             next_at=first,
+            arrival=arrival,
         )
         self._changed.set()
         return ScheduleCreated(id=schedule_id, next_scheduled_at=first)

@@ -156,7 +156,7 @@ class HeartbeatStyle:
         if any(outcome.rules.ends_turn(call.name) for call, _ in pairs):
             return Verdict(nudge=_missing(missing)) if missing else Verdict(StopReason.TOOL_RULE)
         if any(call.surplus for call in outcome.calls):
-            return Verdict(nudge="Continuing: your tool rules allow one call at a time, and only the first was made.")
+            return Verdict(nudge="Continuing: you can make one call at a time, and only the first was made.")
         if any(outcome.rules.continues(call.name) for call, _ in pairs):
             return Verdict(nudge="Continuing: a rule of the last tool says so.")
         if any(_argument(call, HEARTBEAT_ARGUMENT) is True for call, _ in pairs):

@@ -51,8 +51,9 @@ class Talk:
         raise ToolFailed(f"{errand.tool.name} is not a tool of this server.")
 
     async def _ask_many(self, errand: Errand, arguments: dict[str, Any]) -> ToolResult:
-        found = await self._matching(arguments.get("match_all") or (), arguments.get("match_some") or ())
-        others = [agent for agent in found if agent.id != errand.agent.id]
+        others = await self._matching(
+            errand.agent.id, arguments.get("match_all") or (), arguments.get("match_some") or ()
+        )
         if not others:
             raise ToolFailed("no other agent has these tags.")
 
@@ -65,12 +66,11 @@ class Talk:
         replies = await asyncio.gather(*(one(agent) for agent in others))
         return ToolResult(orjson.dumps(replies).decode())
 
-    async def _matching(self, all_of: Sequence[str], some_of: Sequence[str]) -> list[AgentState]:
+    async def _matching(self, asking: str, all_of: Sequence[str], some_of: Sequence[str]) -> list[AgentState]:
         if not all_of and not some_of:
             raise ToolFailed("give tags in match_all or match_some.")
-        first = AgentFilter(tags=all_of or some_of, match_all_tags=bool(all_of))
-        found = await self._database.read(agents.list_page, first, ("agent.tags",), order="asc", limit=MAX_RECIPIENTS)
-        return [agent for agent in found if not some_of or set(some_of) & set(agent.tags)]
+        wanted = AgentFilter(tags=some_of, all_tags=all_of, without_id=asking)
+        return await self._database.read(agents.list_page, wanted, (), order="asc", limit=MAX_RECIPIENTS)
 
     async def ask(
         self,

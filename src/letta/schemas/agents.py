@@ -23,6 +23,7 @@ from letta.schemas.runs import StopReason
 from letta.schemas.sends import BusyPolicy, MessageInput
 from letta.schemas.tool_rules import ToolRule
 from letta.schemas.tools import Tool
+from letta.schemas.variables import Variables
 
 
 class AgentType(StrEnum):
@@ -191,7 +192,7 @@ class _AgentFields(Body):
     folder_ids: list[str] | None = None
     identity_ids: list[str] | None = None
     tool_rules: list[ToolRule] | None = None
-    secrets: dict[str, str] | None = Field(
+    secrets: Variables | None = Field(
         default=None, validation_alias=AliasChoices("secrets", "tool_exec_environment_variables")
     )
     enable_sleeptime: bool | None = None
@@ -303,10 +304,24 @@ class ImportedAgents(Wire):
     agent_ids: list[str]
 
 
+class ContextWindowBlock(Wire):
+    """A memory block in a context window: the tokens of its value, and when the model last saw it as it is now.
+
+    `last_seen_step_id` is the newest step of the conversation whose prompt held it, `last_seen_at` when that began;
+    both are null for a block that was written or attached since.
+    """
+
+    label: str
+    tokens: int
+    last_seen_at: Timestamp | None = None
+    last_seen_step_id: str | None = None
+
+
 class ContextWindowOverview(Wire):
     """What fills an agent's context window. The `num_tokens_` fields and the window's sizes are tokens.
 
-    `functions_definitions` are the tools as a model is told of them, `messages` the messages in the window.
+    `functions_definitions` are the tools as a model is told of them, `messages` the messages in the window; `blocks` is
+    an extension.
     """
 
     context_window_size_max: int
@@ -332,3 +347,4 @@ class ContextWindowOverview(Wire):
     functions_definitions: list[JsonObject] | None = None
     num_tokens_messages: int
     messages: list[JsonObject]
+    blocks: list[ContextWindowBlock] = Field(default_factory=list)

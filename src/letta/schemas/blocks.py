@@ -1,14 +1,24 @@
 """Memory blocks and their history, as they cross the wire. Knows nothing of prompts, agents or storage."""
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import AliasChoices, Field
+from pydantic import AfterValidator, AliasChoices, Field
 
 from letta.schemas.common import Body, JsonObject, Patch, Size, Timestamp, Wire
 
 DEFAULT_BLOCK_LIMIT = 100_000
 """Characters a block may hold when nothing else was said."""
+
+
+def usable_label(label: str) -> str:
+    """A label that a path can name. Raises ValueError for an empty one, and for a slash at either end."""
+    if not label or label != label.strip("/"):
+        raise ValueError(f"{label!r} is no label of a block: it must not be empty, nor begin or end with a slash")
+    return label
+
+
+Label = Annotated[str, AfterValidator(usable_label)]
 
 
 class Block(Wire):
@@ -44,7 +54,7 @@ class CreateBlock(Body):
 
     never_null: ClassVar[frozenset[str]] = frozenset({"limit", "read_only", "is_template"})
 
-    label: str
+    label: Label
     value: str
     limit: Size = DEFAULT_BLOCK_LIMIT
     description: str | None = None
@@ -67,7 +77,7 @@ class UpdateBlock(Patch):
 
     never_null: ClassVar[frozenset[str]] = frozenset({"label", "value", "limit", "read_only", "is_template"})
 
-    label: str | None = None
+    label: Label | None = None
     value: str | None = None
     limit: Size | None = None
     description: str | None = None

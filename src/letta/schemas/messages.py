@@ -103,7 +103,7 @@ class ToolCallPart(_Part):
 
     `error` says why the arguments could not be used, when repair failed: the call is then answered with that text.
     `pending` marks a call that waits for a person's approval or for a client-side result. `surplus` marks one that is
-    not carried out because tool rules allow one call at a time.
+    not carried out because the model was to make one call at a time.
     """
 
     type: Literal["tool_call"] = "tool_call"

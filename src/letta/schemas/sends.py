@@ -1,9 +1,11 @@
 """The body of a request that sends messages to an agent, in the newest form and in the forms of older SDKs."""
 
+from base64 import b64decode
+from binascii import Error as BinasciiError
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 from letta.schemas.common import Body, Wire
 from letta.schemas.messages import (
@@ -12,6 +14,7 @@ from letta.schemas.messages import (
     ReasoningPart,
     RedactedReasoningPart,
     TextPart,
+    UrlImage,
 )
 
 MAX_DEADLINE_SECONDS = 7 * 86_400
@@ -73,9 +76,32 @@ class SummarizedReasoningInput(Wire):
     encrypted_content: str | None = None
 
 
+IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/jpg", "image/gif", "image/webp"})
+
+
+def _seen(image: ImagePart) -> ImagePart:
+    """An image that a model can be shown. What is stored already is not checked again."""
+    source = image.source
+    if isinstance(source, UrlImage) or source.data is None:
+        return image
+    head, _, bare = source.data.rpartition(";base64,")
+    kinds = {source.media_type or "image/png"} | ({head.removeprefix("data:").partition(";")[0]} if head else set())
+    if strange := [kind for kind in kinds if kind.lower() not in IMAGE_TYPES]:
+        raise ValueError(f"media_type {strange[0]!r} is no image: give one of {', '.join(sorted(IMAGE_TYPES))}")
+    try:
+        decoded = b64decode(bare, validate=True)
+    except BinasciiError as error:
+        raise ValueError(f"data is not base64: {error}") from None
+    if not decoded:
+        raise ValueError("data is empty: give the image's bytes in base64")
+    return image
+
+
+ImageInput = Annotated[ImagePart, AfterValidator(_seen)]
+
 InputPart = Annotated[
     TextPart
-    | ImagePart
+    | ImageInput
     | ToolCallInput
     | ToolReturnInput
     | ReasoningPart
@@ -104,7 +130,7 @@ class ToolResult(Wire):
 
     type: Literal["tool"] = "tool"
     tool_call_id: str
-    tool_return: str | list[Annotated[TextPart | ImagePart, Field(discriminator="type")]]
+    tool_return: str | list[Annotated[TextPart | ImageInput, Field(discriminator="type")]]
     status: Literal["success", "error"] = "success"
     stdout: list[str] | None = None
     stderr: list[str] | None = None
@@ -146,7 +172,7 @@ AnyInput = Annotated[MessageInput | ApprovalInput | ToolReturnMessageInput, Fiel
 class ClientTool(Wire):
     """A tool that runs in the client: a call to it ends the turn."""
 
-    name: str
+    name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
     description: str | None = None
     parameters: dict[str, Any] | None = None
 
@@ -207,6 +233,14 @@ class SendRequest(Body):
             raise ValueError("give exactly one of `messages` and `input`")
         if not self.messages and not self.input:
             raise ValueError("`messages` is empty: send at least one message")
+        return self
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [tool.name for tool in self.client_tools or ()]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"client_tools: the name {twice!r} is given twice; each tool needs a name of its own")
         return self
 
     def inputs(self) -> list[MessageInput | ApprovalInput | ToolReturnMessageInput]:

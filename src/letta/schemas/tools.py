@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import AliasChoices, Field
 
 from letta.schemas.common import Body, JsonObject, Patch, Size, Wire
+from letta.schemas.variables import Variables
 
 DEFAULT_RETURN_CHAR_LIMIT = 50_000
 """Characters of a tool's return that reach the model when nothing else was said."""
@@ -145,7 +146,7 @@ class ToolRunFromSource(Body):
 
     source_code: str
     args: JsonObject = Field(default_factory=dict)
-    env_vars: dict[str, str] | None = None
+    env_vars: Variables | None = None
     name: str | None = None
     source_type: str | None = None
     json_schema: JsonObject | None = None

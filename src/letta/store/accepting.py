@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from letta.errors import Busy, PendingApproval
 from letta.schemas.sends import BusyPolicy
-from letta.store import arrivals
+from letta.store import arrivals, clock
 from letta.store.arrivals import PLAIN, Arrival, SentBefore
 from letta.store.runs import LEASE, Versions, Work, versions_row
 from letta.store.tables import runs
@@ -83,13 +83,13 @@ def accept(
         "request_digest": arrival.digest,
         "owner": owner,
         "attempt": work.attempt if running else 0,
-        "lease_until": None if owner is None else work.created_at + LEASE,
         "cancel_requested": False,
         "batch_id": batch_id,
         "created_at": work.created_at,
     }
+    insert_leased = _insert if owner is None else _insert.values(lease_until=clock.moment(connection, LEASE))
     try:
-        connection.execute(_insert, values)
+        connection.execute(insert_leased, values)
     except IntegrityError as error:
         if "request_key" in str(error.orig):
             raise SentBefore from error

@@ -7,7 +7,7 @@ from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from letta.errors import StoreUnavailable
+from letta.errors import StoreFull, StoreUnavailable
 from letta.store.notices import Notices
 
 P = ParamSpec("P")
@@ -29,6 +29,8 @@ class Database:
     """Runs store functions. Made by `await open_database(url)`; safe for any number of tasks at once."""
 
     dialect: str
+    full = False
+    """Whether the last write failed for want of space."""
 
     async def read(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function that only reads.
@@ -77,5 +79,5 @@ def unavailable(error: BaseException) -> StoreUnavailable:
     """A failure of the database as the error to answer with; what it was is logged."""
     log.error("database error: %s", error)
     if "disk is full" in str(error) or getattr(getattr(error, "orig", None), "sqlstate", None) == _DISK_FULL:
-        return StoreUnavailable("The disk that holds the database is full. Free some space, then repeat the request.")
+        return StoreFull("The disk that holds the database is full. Free some space, then repeat the request.")
     return StoreUnavailable("The database does not answer; see the server's log. The request can be repeated.")

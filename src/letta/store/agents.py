@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, func, insert, or_, select, update
 
 from letta.errors import NotFound
 from letta.schemas.agents import AgentState, Memory
@@ -54,11 +54,13 @@ _NESTED: dict[str, TypeAdapter[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class AgentFilter:
-    """What to list; None does not filter."""
+    """What to list; None and () do not filter. `tags`: any of them, or all; `all_tags`: all of these, besides."""
 
     name: str | None = None
     tags: Sequence[str] = ()
     match_all_tags: bool = False
+    all_tags: Sequence[str] = ()
+    without_id: str | None = None
     query_text: str | None = None
     project_id: str | None = None
     template_id: str | None = None
@@ -298,10 +300,17 @@ def _filtered(query: Any, wanted: AgentFilter) -> Any:
     return _related(query, wanted)
 
 
+def _has(tag: str) -> ColumnElement[bool]:
+    return exists().where(agent_tags.c.agent_id == agents.c.id, agent_tags.c.tag == tag)
+
+
 def _related(query: Any, wanted: AgentFilter) -> Any:
-    tagged = [exists().where(agent_tags.c.agent_id == agents.c.id, agent_tags.c.tag == tag) for tag in wanted.tags]
+    tagged = [_has(tag) for tag in wanted.tags]
     if tagged:
         query = query.where(*tagged) if wanted.match_all_tags else query.where(or_(*tagged))
+    query = query.where(*(_has(tag) for tag in wanted.all_tags))
+    if wanted.without_id is not None:
+        query = query.where(agents.c.id != wanted.without_id)
     if wanted.block_id is not None:
         query = query.where(
             exists().where(agent_blocks.c.agent_id == agents.c.id, agent_blocks.c.block_id == wanted.block_id)

@@ -5,7 +5,7 @@ that wait may also be answered by another run of their conversation, which then 
 Knows nothing of where keys come from or of what a turn does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,7 +32,8 @@ class Arrival:
 
     `policy` is what it asks for should the conversation be busy; else the conversation's counts, then the agent's, then
     `default`. A run that began before `known_since` has lost its `key`. `again_since` is given when the request says
-    that it was sent before: then a run with the same `digest` that began since is meant.
+    that it was sent before: then a run with the same `digest` that began since is meant. `answered` are ids of batches
+    and schedules that are not meant then: whoever has an answer does not try again.
     """
 
     policy: BusyPolicy | None = None
@@ -41,6 +42,7 @@ class Arrival:
     digest: str | None = None
     known_since: datetime | None = None
     again_since: datetime | None = None
+    answered: Container[str] = ()
 
 
 PLAIN = Arrival(policy=BusyPolicy.ENQUEUE)

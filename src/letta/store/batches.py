@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, bindparam, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, select, update
 
 from letta.errors import LettaError, NotFound
 from letta.schemas.batches import Batch, BatchStatus
 from letta.schemas.messages import Message, Role
-from letta.store import accepting
+from letta.store import accepting, repeats
 from letta.store import messages as messages_store
+from letta.store.arrivals import Arrival
 from letta.store.query import now, rows
 from letta.store.runs import OPEN, Work
 from letta.store.tables import batches, messages, runs
@@ -25,15 +26,18 @@ class _Progress(NamedTuple):
     ended_at: datetime | None
 
 
-def add(connection: Connection, batch_id: str, works: Sequence[Work], callback_url: str | None) -> None:
+def add(
+    connection: Connection, batch_id: str, works: Sequence[Work], callback_url: str | None, arrival: Arrival
+) -> None:
     """Store a batch and its runs, which belong to nobody yet: all of them or none.
 
     Raises:
         letta.errors.LettaError: why the first of them that cannot be accepted cannot; the message names its place.
+        letta.store.arrivals.SentBefore: there is a batch for this very request.
     """
     moment = works[0].created_at
     values = {"id": batch_id, "size": len(works), "callback_url": callback_url, "created_at": moment}
-    connection.execute(insert(batches), values)
+    repeats.add(connection, batches, values, arrival)
     metadata = {"run_type": RUN_TYPE, "batch_id": batch_id}
     for place, work in enumerate(works):
         try:
@@ -43,6 +47,11 @@ def add(connection: Connection, batch_id: str, works: Sequence[Work], callback_u
         except LettaError as error:
             error.message = f"requests[{place}]: {error.message}"
             raise
+
+
+def sent_before(connection: Connection, arrival: Arrival) -> str | None:
+    """The batch that was made for this very request. Raises letta.errors.InvalidValue if its key is another's."""
+    return repeats.find(connection, batches, arrival)
 
 
 def get(connection: Connection, batch_id: str) -> Batch:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from letta.errors import Conflict, InvalidValue, NotFound
 from letta.schemas.blocks import Block, BlockAction, CreateBlock
-from letta.schemas.common import new_id, stored
+from letta.schemas.common import new_id, storable, stored
 from letta.store.block_filter import BlockFilter, filtered
 from letta.store.query import now, rows, times_in_order
 from letta.store.tables import (
@@ -158,7 +158,7 @@ def change(connection: Connection, block_id: str, changes: dict[str, Any], autho
         letta.errors.InvalidValue: the value would be longer than the limit.
         letta.errors.Conflict: an agent that has the block has another one with the new label.
     """
-    row = lock(connection, block_id)
+    row, changes = lock(connection, block_id), storable(changes)
     values = {key: value for key, value in changes.items() if key in blocks.c and key not in ("id", "version")}
     if "hidden" in values:
         values["hidden"] = bool(values["hidden"])

@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from letta.errors import InvalidRequest
+from letta.errors import InvalidRequest, StoreFull, StoreUnavailable
 from letta.store.access import Connections, Database, P, StoreFunction, T, unavailable
 from letta.store.notices import Notices
 
@@ -80,10 +80,16 @@ class SQLiteDatabase(Database):
         """Do jobs in one transaction, so that many writers wait for the disk once; each can fail alone."""
         try:
             with self._writer.begin() as connection:
-                return [_outcome(connection, job, alone=len(jobs) == 1) for job in jobs]
+                before = _driver(connection).total_changes
+                outcomes = [_outcome(connection, job, alone=len(jobs) == 1) for job in jobs]
+                changes = _driver(connection).total_changes - before
+            # What changed nothing needed no space.
+            self.full = self.full and not changes
+            return outcomes
         except Exception as error:
             # Nothing was written, and whoever waits must know.
             failure = unavailable(error) if isinstance(error, OperationalError | InterfaceError) else error
+            self.full = self.full or isinstance(failure, StoreFull)
             return [_Outcome(None, failure)] * len(jobs)
 
     @staticmethod
@@ -173,7 +179,9 @@ def _driver(connection: Connection) -> Any:
 
 
 def _sqlite_engine(url: URL, synchronous: str, begin: str, **options: Any) -> Engine:
-    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": 30}, **options)
+    # Parameters are what people said to their agents: no message of an error, and so no log, repeats them.
+    options |= {"hide_parameters": True, "connect_args": {"check_same_thread": False, "timeout": 30}}
+    engine = create_engine(url, **options)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, record: object) -> None:
@@ -211,15 +219,19 @@ def parse_url(url: str) -> URL:
     raise InvalidRequest(f"database_url: {backend!r} is not supported, use sqlite:/// or postgresql://")
 
 
-async def open_database(url: str, *, synchronous: str = "FULL", pool: int = 10, pooler: bool = False) -> Database:
+async def open_database(
+    url: str, *, synchronous: str = "FULL", pool: int = 10, pooler: bool = False, patience: float = 30.0
+) -> Database:
     """Open the database at `url`, bring its schema to this version and return it.
 
-    `pooler`: a connection pooler in transaction mode, such as PgBouncer, stands in front of PostgreSQL.
+    `pooler`: a connection pooler in transaction mode, such as PgBouncer, stands in front of PostgreSQL. `patience`: how
+    many seconds PostgreSQL has for a statement.
 
     A SQLite file is copied to `<file>.before-<revision>-<time>.bak` before a migration changes it.
 
     Raises:
-        letta.errors.InvalidRequest: unknown kind of URL, or a schema newer than this server.
+        letta.errors.InvalidRequest: unknown kind of URL, a schema newer than this server, or a file
+            that is no database.
         letta.errors.StoreUnavailable: the database does not answer.
     """
     parsed = parse_url(url)
@@ -229,20 +241,46 @@ async def open_database(url: str, *, synchronous: str = "FULL", pool: int = 10, 
         database: Database = SQLiteDatabase(parsed, synchronous=synchronous, readers=min(pool, 4))
     else:
         # SQLAlchemy's asyncio half brings its ORM along, which a server on SQLite need not wait for.
-        database = importlib.import_module("letta.store.postgres").connect(parsed, pool, pooler=pooler)
+        postgres = importlib.import_module("letta.store.postgres")
+        database = postgres.connect(parsed, pool, pooler=pooler, patience=patience)
     try:
-        revision = await database.read(revision_of)
+        revision = await _opened(database, parsed)
         if revision != REVISION:
             if isinstance(database, SQLiteDatabase) and revision is not None:
                 _back_up(Path(str(parsed.database)), revision)
             log.info("bringing the database from revision %s to %s", revision or "none", REVISION)
             # Alembic takes a third of a second to import and is needed on the first start and after upgrades only.
             migrate = importlib.import_module("letta.store.migrate").migrate
-            await database.write(migrate, REVISION)
+            if isinstance(database, SQLiteDatabase):
+                await database.write(migrate, REVISION)
+            else:
+                await _migrate_patiently(postgres.connect(parsed, 1, pooler=pooler, patience=None), migrate)
     except BaseException:
         await database.close()
         raise
     return database
+
+
+async def _opened(database: Database, url: URL) -> str | None:
+    """The revision of a database; reading it is what opens a file."""
+    try:
+        return await database.read(revision_of)
+    except (DatabaseError, StoreUnavailable) as error:
+        reason = getattr(error if isinstance(error, DatabaseError) else error.__cause__, "orig", None)
+        if not isinstance(reason, sqlite3.Error):
+            raise
+        raise InvalidRequest(
+            f"{url.database} cannot be opened as a SQLite database: {reason}. If it is damaged, restore a backup (the "
+            ".bak files beside it); if it is another file, choose another data folder or --database-url."
+        ) from error
+
+
+async def _migrate_patiently(database: Database, migrate: Callable[[Connection, str], None]) -> None:
+    """Migrate over connections that wait for as long as it takes."""
+    try:
+        await database.write(migrate, REVISION)
+    finally:
+        await database.close()
 
 
 def revision_of(connection: Connection) -> str | None:

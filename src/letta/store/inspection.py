@@ -3,10 +3,10 @@
 Opens nothing that `letta.store.database.open_database` would have to make or migrate first.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from sqlalchemy import URL, Connection, func, inspect, select, text
 from sqlalchemy.exc import DatabaseError
@@ -71,7 +71,7 @@ async def look(url: str) -> State | None:
 
 
 def _is_missing(url: URL) -> bool:
-    return not url.database or not Path(url.database).exists()
+    return not url.database or not os.path.exists(url.database)
 
 
 def _state(connection: Connection) -> State:

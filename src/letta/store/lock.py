@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 from letta.errors import Conflict, InvalidRequest
 from letta.store.database import parse_url
+from letta.store.vault import usable_folder
 
 if sys.platform != "win32":
     import fcntl
@@ -89,19 +90,25 @@ def take(path: Path) -> FileLock:
 
     Raises:
         letta.errors.Conflict: another process (or another part of this one) holds it; the message names it.
+        letta.errors.InvalidRequest: the folder cannot be made or written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _open(path)
-    if descriptor is None:
-        raise Conflict(_explanation(path))
-    return FileLock(path, descriptor)
+    with usable_folder(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _open(path)
+        if descriptor is not None:
+            return FileLock(path, descriptor)
+    raise Conflict(_explanation(path))
 
 
 def holder(path: Path) -> Holder | None:
     """Who holds the lock now; None when nobody does. A holder that cannot be read has pid 0."""
-    if not path.exists():
+    try:
+        if not path.exists():
+            return None
+        descriptor = _open(path)
+    except OSError:
+        # Whoever opens what lies there is told that it cannot be.
         return None
-    descriptor = _open(path)
     if descriptor is not None:
         os.close(descriptor)
         return None

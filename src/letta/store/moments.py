@@ -6,7 +6,7 @@ configuration of the agent. Knows nothing of how an agent is made again.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, or_, select
 
@@ -15,6 +15,7 @@ from letta.schemas.messages import Message
 from letta.schemas.time_travel import PastBlock
 from letta.store import configurations, conversations, forks, lineage, messages
 from letta.store.tables import block_versions, runs, steps
+from letta.store.tables import configurations as configuration_rows
 from letta.store.tables import messages as message_rows
 
 
@@ -29,6 +30,13 @@ class Moment:
     position: int
     at: datetime
     configuration: dict[str, Any]
+
+
+class Seen(NamedTuple):
+    """The step in which a model was last shown something, and when it began."""
+
+    step_id: str
+    at: datetime
 
 
 def after_step(connection: Connection, step_id: str) -> Moment:
@@ -104,6 +112,43 @@ def blocks_at(connection: Connection, moment: Moment, *, with_step: bool) -> tup
         for row in connection.execute(select(block_versions).join(newest, same))
     }
     return [found[one] for one in wanted if one in found], [one for one in wanted if one not in found]
+
+
+def last_seen(connection: Connection, agent_id: str, conversation_id: str, block_ids: list[str]) -> dict[str, Seen]:
+    """When the model last saw blocks as they are now: the newest step of a conversation that was shown them.
+
+    A block that was written or attached since then is left out.
+    """
+    written = select(block_versions.c.block_id, func.max(block_versions.c.created_at))
+    written = written.where(block_versions.c.block_id.in_(block_ids)).group_by(block_versions.c.block_id)
+    newest = (
+        select(steps.c.configuration, func.max(steps.c.created_at).label("at"))
+        .join(runs, runs.c.id == steps.c.run_id)
+        .where(
+            steps.c.agent_id == agent_id,
+            runs.c.conversation_id == conversation_id,
+            steps.c.configuration.is_not(None),
+        )
+        .group_by(steps.c.configuration)
+        .subquery()
+    )
+    shown = (
+        select(steps.c.id, steps.c.created_at, configuration_rows.c.content)
+        .join(newest, (newest.c.configuration == steps.c.configuration) & (newest.c.at == steps.c.created_at))
+        .join(configuration_rows, configuration_rows.c.digest == newest.c.configuration)
+        .where(steps.c.agent_id == agent_id, configuration_rows.c.agent_id == agent_id)
+        .order_by(steps.c.created_at, steps.c.id)
+    )
+    seen = {
+        str(block["id"]): Seen(step.id, step.created_at)
+        for step in connection.execute(shown)
+        for block in step.content["blocks"]
+    }
+    return {
+        block_id: seen[block_id]
+        for block_id, at in connection.execute(written).all()
+        if block_id in seen and seen[block_id].at >= at
+    }
 
 
 def window_at(connection: Connection, moment: Moment) -> tuple[int, str | None]:

@@ -5,7 +5,6 @@ and hold for conversations and for documents alike.
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,7 +24,6 @@ RECENCY_HALVES = timedelta(days=30)
 
 _COVERING = 10
 _HALVES = RECENCY_HALVES / timedelta(microseconds=1)
-_WORD = re.compile(r"\w+", re.UNICODE)
 
 
 @dataclass(slots=True)
@@ -120,11 +118,11 @@ def rank(
 
 def _add_extras(scores: dict[str, float], items: Mapping[str, Candidate], query: str, present: datetime) -> None:
     """Count who said it, when, and what was said around it."""
-    named = {word.lower() for word in _WORD.findall(query)}
+    named = set(words.cut(query))
     moment = int(present.timestamp() * 1_000_000)
     turns = {(found.thread, found.position): found.score for found in items.values()}
     tellers = {found.speaker or found.role or "" for found in items.values()}
-    named_tellers = {name for name in tellers if named.intersection(map(str.lower, _WORD.findall(name)))}
+    named_tellers = {name for name in tellers if named.intersection(words.cut(name))}
     for item_id, found in items.items():
         age = min(60.0, max(0, moment - found.created_at) / _HALVES)
         scores[item_id] += _around(found, turns) + RECENCY * math.exp2(-age)

@@ -24,6 +24,7 @@ from sqlalchemy.exc import IntegrityError
 from letta.errors import Busy, NotFound
 from letta.schemas.groups import ManagerType
 from letta.schemas.runs import RequestConfig, Run, RunUsage
+from letta.store import clock
 from letta.store.query import now, rows
 from letta.store.tables import agents, conversations, groups, runs, steps
 
@@ -133,12 +134,13 @@ def claim(connection: Connection, run_id: str, owner: str) -> Work | None:
     Raises:
         letta.errors.Busy: another run of the conversation is running.
     """
-    moment = now()
-    free = or_(and_(runs.c.status == "created", runs.c.owner == owner), runs.c.lease_until < moment)
+    expired = runs.c.lease_until < clock.moment(connection)
+    free = or_(and_(runs.c.status == "created", runs.c.owner == owner), expired)
     mine = update(runs).where(runs.c.id == run_id, runs.c.status.in_(OPEN), runs.c.answered_by.is_(None), free)
     try:
+        lease = clock.moment(connection, LEASE)
         taken = connection.execute(
-            mine.values(status="running", owner=owner, attempt=runs.c.attempt + 1, lease_until=moment + LEASE)
+            mine.values(status="running", owner=owner, attempt=runs.c.attempt + 1, lease_until=lease)
         )
     except IntegrityError as error:
         raise Busy from error
@@ -161,7 +163,7 @@ def take(connection: Connection, owner: str, limit: int) -> list[Work]:
     found = connection.execute(query.with_for_update(skip_locked=True, of=runs)).all()
     if found:
         mine = update(runs).where(runs.c.id.in_([row.id for row in found]))
-        connection.execute(mine.values(owner=owner, lease_until=now() + LEASE))
+        connection.execute(mine.values(owner=owner, lease_until=clock.moment(connection, LEASE)))
     return [_work(row) for row in found]
 
 
@@ -178,7 +180,8 @@ def any_unowned(connection: Connection) -> bool:
 
 def abandoned(connection: Connection) -> list[Work]:
     """Unfinished runs whose owner did not renew its lease, oldest first; without those that another run answers."""
-    query = select(runs).where(runs.c.status.in_(OPEN), runs.c.lease_until < now(), runs.c.answered_by.is_(None))
+    expired = runs.c.lease_until < clock.moment(connection)
+    query = select(runs).where(runs.c.status.in_(OPEN), expired, runs.c.answered_by.is_(None))
     query = query.order_by(runs.c.created_at, runs.c.id)
     return [_work(row) for row in connection.execute(query)]
 
@@ -192,20 +195,20 @@ def renew(connection: Connection, owner: str, run_ids: Sequence[str]) -> int:
     for first in range(0, len(run_ids), _MOST_IDS):
         some = runs.c.id.in_(run_ids[first : first + _MOST_IDS])
         mine = update(runs).where(some, runs.c.owner == owner, runs.c.status.in_(OPEN))
-        renewed += connection.execute(mine.values(lease_until=now() + LEASE)).rowcount
+        renewed += connection.execute(mine.values(lease_until=clock.moment(connection, LEASE))).rowcount
     return renewed
 
 
 def release(connection: Connection, owner: str) -> None:
     """Give up every lease of `owner`, so that the next process can take its runs at once."""
     mine = update(runs).where(runs.c.owner == owner, runs.c.status.in_(OPEN))
-    connection.execute(mine.values(lease_until=now() - LEASE))
+    connection.execute(mine.values(lease_until=clock.moment(connection, -LEASE)))
 
 
 def expire_all(connection: Connection) -> None:
     """Declare every unfinished run that had an owner abandoned: for a database that only one process can have open."""
     theirs = update(runs).where(runs.c.status.in_(OPEN), runs.c.owner.is_not(None))
-    connection.execute(theirs.values(lease_until=now() - LEASE))
+    connection.execute(theirs.values(lease_until=clock.moment(connection, -LEASE)))
 
 
 def fence(
@@ -232,7 +235,9 @@ def end_waiting(
     moment = now()
     values: dict[str, Any] = {"status": status, "stop_reason": stop_reason, "completed_at": moment}
     if error is not None:
-        values["metadata"] = {"run_type": "send_message", "error": error}
+        # Not all of it is new: who answers for a run is known before it ends.
+        kept = connection.execute(select(runs.c.metadata).where(runs.c.id == run_id)).scalar()
+        values["metadata"] = {**(kept or {}), "error": error}
     called = case((runs.c.callback_url.is_not(None), literal(moment, runs.c.callback_due.type)))
     still = update(runs).where(runs.c.id == run_id, runs.c.status == "created")
     return connection.execute(still.values(**values, callback_due=called)).rowcount == 1

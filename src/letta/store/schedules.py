@@ -18,8 +18,9 @@ from letta.schemas.schedules import (
     ScheduledMessages,
     WhenBusy,
 )
-from letta.store import accepting
+from letta.store import accepting, repeats
 from letta.store import agents as agents_store
+from letta.store.arrivals import PLAIN, Arrival
 from letta.store.query import now, rows
 from letta.store.runs import OPEN, Work
 from letta.store.tables import agents, runs, schedule_occurrences, schedules
@@ -68,23 +69,37 @@ def add(
     when_busy: WhenBusy,
     catch_up: CatchUp,
     next_at: datetime,
+    arrival: Arrival = PLAIN,
 ) -> None:
-    """Store a schedule. Without `timezone` it follows the agent's. Raises letta.errors.NotFound."""
-    connection.execute(
-        insert(schedules),
-        {
-            "id": schedule_id,
-            "agent_id": agent_id,
-            "request": request,
-            "cron": cron,
-            "timezone": timezone or agents_store.timezone(connection, agent_id),
-            "follows_agent": timezone is None,
-            "when_busy": when_busy.value,
-            "catch_up": catch_up.value,
-            "next_at": next_at,
-            "created_at": now(),
-        },
-    )
+    """Store a schedule. Without `timezone` it follows the agent's.
+
+    Raises:
+        letta.errors.NotFound: no such agent.
+        letta.errors.InvalidValue: the key of the request is that of another.
+        letta.store.arrivals.SentBefore: there is a schedule for this very request.
+    """
+    values = {
+        "id": schedule_id,
+        "agent_id": agent_id,
+        "request": request,
+        "cron": cron,
+        "timezone": timezone or agents_store.timezone(connection, agent_id),
+        "follows_agent": timezone is None,
+        "when_busy": when_busy.value,
+        "catch_up": catch_up.value,
+        "next_at": next_at,
+        "created_at": now(),
+    }
+    repeats.add(connection, schedules, values, arrival, schedules.c.agent_id == agent_id)
+
+
+def sent_before(connection: Connection, agent_id: str, arrival: Arrival) -> str | None:
+    """The agent's schedule that was made for this very request.
+
+    Raises:
+        letta.errors.InvalidValue: the key of the request is that of another.
+    """
+    return repeats.find(connection, schedules, arrival, schedules.c.agent_id == agent_id)
 
 
 def get(connection: Connection, agent_id: str, schedule_id: str) -> Schedule:

@@ -462,8 +462,18 @@ batches = Table(
     Column("callback_status_code", Integer),
     Column("callback_error", Text),
     Column("cancelled_at", Timestamp),
+    # What says that a request is one that was sent before: see letta.store.repeats.
+    Column("request_key", Text),
+    Column("request_digest", Text),
     Column("created_at", Timestamp, nullable=False),
     Index("ix_batches_created", "created_at", "id"),
+    Index(
+        "uq_batches_request_key",
+        "request_key",
+        unique=True,
+        sqlite_where=text("request_key IS NOT NULL"),
+        postgresql_where=text("request_key IS NOT NULL"),
+    ),
     Index(
         "ix_batches_callback",
         "callback_due",
@@ -487,8 +497,19 @@ schedules = Table(
     Column("catch_up", Text, nullable=False),
     # None: there is no next time.
     Column("next_at", Timestamp),
+    # What says that a request is one that was sent before: see letta.store.repeats.
+    Column("request_key", Text),
+    Column("request_digest", Text),
     Column("created_at", Timestamp, nullable=False),
     Index("ix_schedules_agent", "agent_id", "created_at", "id"),
+    Index(
+        "uq_schedules_request_key",
+        "agent_id",
+        "request_key",
+        unique=True,
+        sqlite_where=text("request_key IS NOT NULL"),
+        postgresql_where=text("request_key IS NOT NULL"),
+    ),
     Index(
         "ix_schedules_next",
         "next_at",

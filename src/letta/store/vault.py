@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
@@ -45,19 +47,50 @@ class Vault:
 
 
 def open_vault(data_dir: Path, passphrase: str | None) -> Vault:
-    """The vault of a data folder; without a passphrase a key file is made there (mode 600)."""
+    """The vault of a data folder; without a passphrase a key file is made there (mode 600).
+
+    Raises:
+        letta.errors.InvalidRequest: the folder cannot be made, read or written, or its key file holds no key.
+    """
     if passphrase:
         return Vault(_stretch(passphrase))
     path = data_dir / KEY_FILE
-    data_dir.mkdir(parents=True, exist_ok=True)
+    with usable_folder(data_dir):
+        key = _kept(path)
+    try:
+        return Vault(key)
+    except ValueError:
+        raise InvalidRequest(
+            f"{path} holds no key: restore the file from a backup, or set LETTA_ENCRYPTION_KEY to the key that was used"
+        ) from None
+
+
+def _kept(path: Path) -> bytes:
+    """The key in a file, which is made if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return Vault(path.read_bytes().strip())
+        return path.read_bytes().strip()
     key = Fernet.generate_key()
     with os.fdopen(descriptor, "wb") as file:
         file.write(key)
-    return Vault(key)
+    return key
+
+
+@contextmanager
+def usable_folder(folder: Path) -> Iterator[None]:
+    """What goes wrong with the files in a data folder, as one sentence.
+
+    Raises letta.errors.InvalidRequest.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InvalidRequest(
+            f"the data folder {folder} cannot be used: {error.strerror or error} ({error.filename or folder}). Give "
+            "this user the right to write there, or choose another folder with --data-dir or LETTA_DIR."
+        ) from error
 
 
 def _stretch(passphrase: str) -> bytes:

@@ -5,9 +5,11 @@ defines. Raises `Unknown` for what only running code can tell.
 """
 
 import ast
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 _SIMPLE: dict[str, dict[str, Any]] = {
     "str": {"type": "string"},
     "int": {"type": "integer"},
@@ -36,6 +38,15 @@ _SAME_AS = {
     "MutableMapping": "dict", "Text": "str", "AnyStr": "str", "LiteralString": "str",
 }  # fmt: skip
 _WRAPPERS = ("Annotated", "Required", "NotRequired", "Final", "ReadOnly", "ClassVar", "InitVar")
+
+
+_WORDS = {
+    "string": "str", "strings": "str", "strs": "str", "integer": "int", "integers": "int", "ints": "int",
+    "boolean": "bool", "booleans": "bool", "bools": "bool", "number": "float", "numbers": "float", "floats": "float",
+    "dictionary": "dict", "dictionaries": "dict", "dicts": "dict", "array": "list", "lists": "list",
+}  # fmt: skip
+_ASIDE = re.compile(r",\s*(optional|required|default\b.*|by default\b.*|keyword.only)\s*$", re.IGNORECASE)
+_LIST_OF = re.compile(r"\b(list|set|tuple|array|sequence|iterable)s? of (\w+)", re.IGNORECASE)
 
 
 class Unknown(Exception):
@@ -80,6 +91,8 @@ class Annotations:
                 return self.optional(_parsed(text))
             case ast.Constant(value=value):
                 return value is None
+            case ast.Name(id=name) if name in self._aliases and name not in self._open:
+                return self._guarded(name, lambda: self.optional(self._aliases[name]))
             case ast.BinOp(left=left, right=right):
                 return self.optional(left) or self.optional(right)
             case ast.Subscript(value=value, slice=inner):
@@ -98,7 +111,7 @@ class Annotations:
             raise Unknown(ast.unparse(node))
         return dict(known)
 
-    def _guarded(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _guarded(self, name: str, make: Callable[[], T]) -> T:
         if name in self._open:
             raise Unknown(name)  # it refers to itself, which takes references between schemas
         self._open.append(name)
@@ -187,6 +200,23 @@ class Annotations:
         made: dict[str, Any] = {"type": "object", "properties": properties, "required": required}
         told = ast.get_docstring(node)
         return {**made, "description": told} if told else made
+
+
+def told(text: str) -> dict[str, Any] | None:
+    """The JSON Schema of a type as a docstring words it (`int, optional`, `str or None`, `list of int`, `{"a", "b"}`).
+
+    Answers None for what is none of the builtin types: a docstring is prose, and need not mean a type of the source.
+    """
+    text = _ASIDE.sub("", _ASIDE.sub("", text.strip()))
+    if text.startswith("{") and text.endswith("}"):
+        text = f"Literal[{text[1:-1]}]"
+    else:
+        text = _LIST_OF.sub(lambda match: f"{match[1].lower()}[{match[2]}]", text.replace(" or ", " | "))
+        text = re.sub(r"[a-z]+", lambda match: _WORDS.get(match[0], match[0]), text)
+    try:
+        return Annotations(ast.Module([], [])).schema(_parsed(text))
+    except (Unknown, ValueError, RecursionError, MemoryError):  # prose, or nested beyond reason
+        return None
 
 
 def _literal(values: list[Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ comes in a `ToolEnvironment`.
 """
 
 import ast
+import importlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -120,7 +121,8 @@ class CustomTools:
         """Call a tool and keep what it returned. `whole` runs its source instead of a function in it."""
         seconds = environment.timeout or self._settings.tool_timeout
         try:
-            job = await self._job(tool, arguments, environment, seconds, "code" if whole else "call")
+            given = arguments if whole else _fitting(tool, arguments)
+            job = await self._job(tool, given, environment, seconds, "code" if whole else "call")
             outcome = await self._run(job)
         except (ToolFailed, InvalidRequest) as error:
             return Execution(False, None, f"Error: {error.message}", (), (), "")
@@ -224,14 +226,14 @@ class CustomTools:
 
     # -- schemas and requirements --------------------------------------------------------------------------------------
 
-    async def schema(self, tool: Tool) -> dict[str, Any]:
-        """The JSON Schema a tool gets: the one it brings, or one derived from its source.
+    async def schema(self, tool: Tool, name: str | None = None) -> dict[str, Any]:
+        """The JSON Schema a tool gets: the one it brings, or one derived from its source, from the function `name`.
 
         Raises:
             letta.errors.InvalidRequest: source or schema are unusable; the message says where.
         """
         source, given = tool.source_code or "", tool.json_schema
-        wanted = given.get("name") if given else None
+        wanted = given.get("name") if given else name
         packages.words("pip", tool.pip_requirements)
         packages.words("npm", tool.npm_requirements)
         if tool.source_type in ("typescript", "javascript"):
@@ -298,6 +300,15 @@ class CustomTools:
                 f"source_code: no schema can be made of {what}. Give json_schema or args_json_schema instead. {text}"
             )
         return _filled(derived, found)
+
+
+def _fitting(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
+    parameters = (tool.json_schema or {}).get("parameters")
+    python = tool.source_type in (None, "python")
+    guessed = schema_generation.guesses(tool.source_code or "", tool.name) if python else {}
+    # Loaded by the first call, because the library behind it takes a tenth of the start.
+    fitted: dict[str, Any] = importlib.import_module("letta.tools.arguments").fitting(arguments, parameters, guessed)
+    return fitted
 
 
 def clipped(text: str, limit: int) -> str:

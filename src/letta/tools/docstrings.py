@@ -16,17 +16,21 @@ _GOOGLE_SECTION = re.compile(
     re.IGNORECASE,
 )
 _GOOGLE_PARAMETER = re.compile(r"^\*{0,2}(\w+)\s*(?:\(([^()]*(?:\([^()]*\))?[^()]*)\))?\s*:\s*(.*)$")
-_NUMPY_PARAMETER = re.compile(r"^\*{0,2}(\w+(?:\s*,\s*\w+)*)\s*(?::.*)?$")
+_NUMPY_PARAMETER = re.compile(r"^\*{0,2}(\w+(?:\s*,\s*\w+)*)\s*(?::(.*))?$")
 _REST_FIELD = re.compile(r"^:(\w+)(?:\s+([^:]*?))?:\s*(.*)$")
 _REST_PARAMETERS = frozenset({"param", "parameter", "arg", "argument", "key", "keyword"})
 
 
 @dataclass(slots=True)
 class Documented:
-    """The description (first paragraphs, as written), and descriptions of parameters, each on one line."""
+    """The description (first paragraphs, as written), and of parameters the descriptions, each on one line, and types.
+
+    `types` holds what is written as the type, whatever that is; parameters without one are not in it.
+    """
 
     description: str = ""
     parameters: dict[str, str] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
 
 
 def parse(docstring: str | None) -> Documented:
@@ -53,12 +57,12 @@ def _google(lines: list[str]) -> Documented:
         while at < len(lines) and (not lines[at].strip() or lines[at].startswith((" ", "\t"))):
             at += 1
         if _GOOGLE_ARGUMENTS.match(heading):
-            found.parameters |= _google_parameters(lines[start:at])
+            _google_parameters(lines[start:at], found)
     found.description = "\n".join(description).strip()
     return found
 
 
-def _google_parameters(lines: list[str]) -> dict[str, str]:
+def _google_parameters(lines: list[str], found: Documented) -> None:
     """`name (type): text`, with further lines of the text indented more deeply."""
     depth = min((_indent(line) for line in lines if line.strip()), default=0)
     texts: dict[str, list[str]] = {}
@@ -68,9 +72,11 @@ def _google_parameters(lines: list[str]) -> dict[str, str]:
         if match:
             name = match[1]
             texts[name] = [match[3]]
+            if match[2]:
+                found.types[name] = match[2].strip()
         elif name is not None:
             texts[name].append(line)
-    return {name: _joined(text) for name, text in texts.items()}
+    found.parameters |= {name: _joined(text) for name, text in texts.items()}
 
 
 def _numpy(lines: list[str]) -> Documented:
@@ -78,12 +84,12 @@ def _numpy(lines: list[str]) -> Documented:
     found = Documented("\n".join(lines[: starts[0]]).strip())
     for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
         if lines[start].strip().lower() in ("parameters", "other parameters", "args", "arguments"):
-            found.parameters |= _numpy_parameters(lines[start + 2 : end])
+            _numpy_parameters(lines[start + 2 : end], found)
     return found
 
 
-def _numpy_parameters(lines: list[str]) -> dict[str, str]:
-    """`name : type`, and the text below it, indented. Several names may share one text."""
+def _numpy_parameters(lines: list[str], found: Documented) -> None:
+    """`name : type`, and the text below it, indented. Several names may share one type and text."""
     texts: dict[str, list[str]] = {}
     names: list[str] = []
     for line in lines:
@@ -91,15 +97,18 @@ def _numpy_parameters(lines: list[str]) -> dict[str, str]:
         if match:
             names = [name.strip() for name in match[1].split(",")]
             texts |= {name: [] for name in names}
+            if match[2] and match[2].strip():
+                found.types |= dict.fromkeys(names, match[2].strip())
         else:
             for name in names:
                 texts[name].append(line)
-    return {name: _joined(text) for name, text in texts.items()}
+    found.parameters |= {name: _joined(text) for name, text in texts.items()}
 
 
 def _rest(lines: list[str]) -> Documented:
     description: list[str] = []
     texts: dict[str, list[str]] = {}
+    types: dict[str, str] = {}
     current: list[str] | None = None
     in_fields = False
     for line in lines:
@@ -111,11 +120,15 @@ def _rest(lines: list[str]) -> Documented:
             if match[1] in _REST_PARAMETERS and words:
                 current = texts.setdefault(words[-1].lstrip("*"), [])
                 current.append(match[3])
+                if words[:-1]:
+                    types[words[-1].lstrip("*")] = " ".join(words[:-1])
+            elif match[1] == "type" and words:
+                types[words[-1].lstrip("*")] = match[3].strip()
         elif not in_fields:
             description.append(line)
         elif current is not None:
             current.append(line)
-    return Documented("\n".join(description).strip(), {name: _joined(text) for name, text in texts.items()})
+    return Documented("\n".join(description).strip(), {name: _joined(text) for name, text in texts.items()}, types)
 
 
 def _underlined(lines: list[str], at: int) -> bool:

@@ -1,7 +1,7 @@
 """The tools an agent edits its memory blocks with. They run inside the step's transaction."""
 
 from letta.errors import ToolFailed
-from letta.schemas.blocks import Block, CreateBlock
+from letta.schemas.blocks import Block, CreateBlock, usable_label
 from letta.store import blocks
 from letta.tools.context import ToolContext
 from letta.tools.memory_edits import (
@@ -155,11 +155,19 @@ def _label(path: str | None, name: str) -> str:
 
 def _create(context: ToolContext, label: str, value: str, description: str) -> None:
     refuse_line_numbers(text=value)
+    _refuse_unusable(label)
     if context.has_block(label):
         raise ToolFailed(f"block {label!r} exists already: edit it, or choose another label.")
     request = CreateBlock(label=label, value=value, description=description or None)
     block = blocks.create(context.connection, request, context.author)
     blocks.attach(context.connection, context.agent_id, block.id)
+
+
+def _refuse_unusable(label: str) -> None:
+    try:
+        usable_label(label)
+    except ValueError as error:
+        raise ToolFailed(f"{error}.") from None
 
 
 def _delete(context: ToolContext, label: str) -> str:
@@ -168,6 +176,7 @@ def _delete(context: ToolContext, label: str) -> str:
 
 
 def _rename(context: ToolContext, old: str, new: str) -> str:
+    _refuse_unusable(new)
     if context.has_block(new):
         raise ToolFailed(f"block {new!r} exists already: choose another label.")
     context.change_block(_writable(context, old), label=new)

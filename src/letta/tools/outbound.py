@@ -61,9 +61,13 @@ async def check_url(url: str, *, allow_private: bool) -> tuple[str, ...]:
         parsed = httpx2.URL(url)
     except httpx2.InvalidURL as error:
         raise AddressRefused(f"{url!r} is not a URL ({error})") from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise AddressRefused(f"{url!r} is not a URL that starts with http:// or https:// and names a host")
+    _refuse_other_kinds(parsed)
     return await addresses_of(_host(parsed), _port(parsed), allow_private=allow_private)
+
+
+def _refuse_other_kinds(url: httpx2.URL) -> None:
+    if url.scheme not in ("http", "https") or not url.host:
+        raise AddressRefused(f"'{url}' is not a URL that starts with http:// or https:// and names a host")
 
 
 async def addresses_of(host: str, port: int, *, allow_private: bool) -> tuple[str, ...]:
@@ -141,6 +145,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         self._pools: dict[str, httpx2.AsyncHTTPTransport] = {}
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        _refuse_other_kinds(request.url)
         if (proxy := self._proxy(request.url)) is not None:
             await self._addresses(request, known_here=False)
             return await self._pool(f"proxy {proxy}", proxy).handle_async_request(request)

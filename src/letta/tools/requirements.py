@@ -114,7 +114,8 @@ class Requirements:
             return State("none", wanted, path.name)
         seconds = round((build.ended or time.monotonic()) - build.began, 1)
         status: Literal["building", "failed"] = "failed" if build.task.done() else "building"
-        return State(status, wanted, path.name, build.problem, seconds)
+        # Until then the problem is what it will be if nobody waits for its end.
+        return State(status, wanted, path.name, build.problem if status == "failed" else None, seconds)
 
     def begin(self, kind: Kind, wanted: tuple[str, ...]) -> None:
         """Start to build a set in the background, unless it is there or on its way. Needs a running event loop.

@@ -7,11 +7,12 @@ types), `derive` says which parameters are open, and whoever has a sandbox asks 
 import ast
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from letta.errors import InvalidRequest
 from letta.tools import docstrings
-from letta.tools.annotations import Annotations, Unknown
+from letta.tools.annotations import Annotations, Unknown, told
 
 LONGEST_NAME = 48
 INJECTED = frozenset({"self", "agent_state", "client", "request_heartbeat"})
@@ -23,10 +24,14 @@ _VARIADIC = "*args and **kwargs cannot be described to a model"
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A schema as far as the source's syntax explains it. `open` maps the other parameters to their annotations."""
+    """A schema as far as the source's syntax explains it. `open` maps the other parameters to their annotations.
+
+    `guessed` are the parameters that neither an annotation nor the docstring gives a type.
+    """
 
     schema: dict[str, Any]
     open: dict[str, str]
+    guessed: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -50,27 +55,43 @@ def derive(source: str, name: str | None = None) -> Derived:
     module = parsed(source)
     function = _chosen(module, name)
     annotations = Annotations(module)
-    told = docstrings.parse(ast.get_docstring(function))
+    documented = docstrings.parse(ast.get_docstring(function))
     properties: dict[str, Any] = {}
     required: list[str] = []
     left: dict[str, str] = {}
+    guessed: set[str] = set()
     for argument, default in _parameters(function):
         if argument.arg in INJECTED:
             continue
         try:
-            kind = annotations.schema(argument.annotation) if argument.annotation else {"type": "string"}
+            kind = annotations.schema(argument.annotation) if argument.annotation else None
         except Unknown as unknown:
             kind, left[argument.arg] = {}, str(unknown)
-        text = told.parameters.get(argument.arg) or kind.get("description")
+        if kind is None:
+            kind = told(documented.types.get(argument.arg, ""))
+        if kind is None:
+            kind = _like(default)
+            guessed.add(argument.arg)
+        text = documented.parameters.get(argument.arg) or kind.get("description")
         properties[argument.arg] = {**kind, **({"description": text} if text else {}), **_default(default)}
         if default is None and not annotations.optional(argument.annotation):
             required.append(argument.arg)
     schema = {
         "name": function.name,
-        "description": told.description,
+        "description": documented.description,
         "parameters": {"type": "object", "properties": properties, "required": required},
     }
-    return Derived(schema, left)
+    return Derived(schema, left, frozenset(guessed))
+
+
+@lru_cache(maxsize=256)
+def guesses(source: str, name: str | None) -> dict[str, dict[str, Any]]:
+    """The schemas of parameters whose type nobody declared; none for a source that is no tool."""
+    try:
+        derived = derive(source, name)
+    except InvalidRequest:
+        return {}
+    return {name: derived.parameters["properties"][name] for name in derived.guessed}
 
 
 def parsed(source: str) -> ast.Module:
@@ -180,10 +201,21 @@ def _parameters(
     return [*zip(given.args, defaults, strict=True), *zip(given.kwonlyargs, given.kw_defaults, strict=True)]
 
 
+def _like(default: ast.expr | None) -> dict[str, Any]:
+    """The schema of the default's type; of a string where there is none, or none that says a type."""
+    value = _value(default)
+    return (told(type(value).__name__) if value is not None else None) or {"type": "string"}
+
+
 def _default(node: ast.expr | None) -> dict[str, Any]:
     """The default as JSON Schema has it, if it is a plain value other than None."""
-    try:
-        value = ast.literal_eval(node) if node is not None else None
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return {}
+    value = _value(node)
     return {"default": value} if isinstance(value, str | int | float | bool | list | dict) else {}
+
+
+def _value(node: ast.expr | None) -> Any:
+    """What a literal says; None for everything else."""
+    try:
+        return ast.literal_eval(node) if node is not None else None
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from letta.errors import ToolFailed
 from letta.memory import archival
 from letta.memory.archival import Question
 from letta.memory.recall import Recall, moment
@@ -50,7 +51,7 @@ class Searches:
         """
         given = checked(errand.arguments, builtin.BY_NAME[CONVERSATION].accepted)
         zone = ZoneInfo(errand.agent.timezone or "UTC")
-        limit = _limit(given.get("limit"), DEFAULT_RESULTS)
+        limit = _limit("limit", given, DEFAULT_RESULTS)
         roles = tuple(role for role in given.get("roles") or () if role != "tool")
         if given.get("roles") and not roles:
             return ToolResult("No messages found: results of tools are not searched.")
@@ -92,7 +93,7 @@ class Searches:
             given.get("tag_match_mode") or "any",
             moment(given.get("start_datetime"), zone, "start_datetime", end_of_day=False),
             moment(given.get("end_datetime"), zone, "end_datetime", end_of_day=True),
-            _limit(given.get("top_k"), RESULTS),
+            _limit("top_k", given, RESULTS),
         )
         answer = await archival.find_for_agent(self._database, self._recall, errand.agent.id, question)
         if not answer.found:
@@ -110,8 +111,11 @@ class Searches:
         return _answer({"count": len(results), "results": results, "search": answer.mode})
 
 
-def _limit(asked: int | None, default: int) -> int:
-    return min(max(1, asked if asked is not None else default), _MOST_RESULTS)
+def _limit(name: str, given: Mapping[str, Any], default: int) -> int:
+    asked = int(given.get(name, default))
+    if asked < 1:
+        raise ToolFailed(f"{name} must be at least 1, not {asked}.")
+    return min(asked, _MOST_RESULTS)
 
 
 def _is_worth_showing(message: Message, run_id: str) -> bool:

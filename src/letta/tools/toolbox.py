@@ -14,6 +14,7 @@ import orjson
 
 from letta.errors import LettaError, ToolFailed
 from letta.models.protocol import ToolSchema
+from letta.schemas.common import storable
 from letta.schemas.messages import TextPart, ToolCallPart, ToolReturnPart
 from letta.schemas.sends import ClientTool
 from letta.schemas.tools import Tool
@@ -33,7 +34,7 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "array": (list,),
     "object": (dict,),
 }
-ONE_AT_A_TIME = "your tool rules allow one call at a time. This one was not made: make it again if you still want it."
+ONE_AT_A_TIME = "you can make one call at a time. This one was not made: make it again if you still want it."
 _IGNORED = frozenset({"request_heartbeat", "thinking", "inner_thoughts"})
 
 
@@ -207,13 +208,18 @@ def _schema(tool: Tool) -> ToolSchema:
 
 
 def _arguments(part: ToolCallPart) -> dict[str, Any]:
+    """What a call says, without the NUL characters that no database and no process takes."""
     try:
-        arguments = orjson.loads(part.arguments or "{}")
+        arguments: Any = orjson.loads(part.arguments or "{}")
     except orjson.JSONDecodeError as error:
         raise ToolFailed(f"the arguments are not valid JSON ({error}). Send them again as a JSON object.") from None
     if not isinstance(arguments, dict):
         raise ToolFailed("the arguments must be a JSON object.")
-    return {key: value for key, value in arguments.items() if key not in _IGNORED}
+    try:
+        clean: dict[str, Any] = storable(arguments)
+    except ValueError as error:
+        raise ToolFailed(f"the arguments cannot be used: {error}.") from None
+    return {key: value for key, value in clean.items() if key not in _IGNORED}
 
 
 def checked(arguments: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
@@ -241,4 +247,7 @@ def _mismatch(value: Any, schema: dict[str, Any]) -> str | None:
         return f"must be of type {schema['type']}"
     if "enum" in schema and value not in schema["enum"]:
         return f"must be one of {', '.join(map(str, schema['enum']))}"
+    if isinstance(value, list) and "items" in schema:
+        wrong = ((one, _mismatch(one, schema["items"])) for one in value)
+        return next((f"holds {one!r}, which {problem}" for one, problem in wrong if problem), None)
     return None

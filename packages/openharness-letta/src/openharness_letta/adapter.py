@@ -72,6 +72,7 @@ class LettaAdapter(HarnessAdapter):
         self._source_tools: dict[str, SourceTool] = {}
         self._changes: list[Callable[[], Awaitable[None]]] = []
         self._changes_lock = asyncio.Lock()
+        self._releases: set[asyncio.Task[None]] = set()
 
     @property
     def id(self) -> str:
@@ -196,7 +197,15 @@ class LettaAdapter(HarnessAdapter):
             waiting = ", ".join(f"{call.id} ({call.name})" for call in calls) or "nothing"
             raise ValueError(f"Agent {agent_id} waits for {waiting}; decisions were given for {sorted(decisions)}")
         parsed = RunOptions.parse(options, include_thinking=False)
-        run = Run(connection, agent_id, self._client_tools, parsed, stream_tokens=False, calls=calls)
+        run = Run(
+            connection,
+            agent_id,
+            self._client_tools,
+            parsed,
+            stream_tokens=False,
+            calls=calls,
+            releases=self._releases,
+        )
         async with aclosing(run.resumed(decisions)) as events:
             async for _ in events:
                 pass
@@ -268,6 +277,7 @@ class LettaAdapter(HarnessAdapter):
         """Make the changes still to be made, and let go of the connection. The default agent is remembered."""
         try:
             await self._make_changes()
+            await self._agents_released()
         finally:
             client, self._client, self._memory_manager = self._client, None, None
             if client is not None:
@@ -282,21 +292,27 @@ class LettaAdapter(HarnessAdapter):
             self._client = open_client(self._api_key, self._base_url, self._timeout)
             self._loop = None
             self._default_agent_lock, self._changes_lock = asyncio.Lock(), asyncio.Lock()
+            self._releases = set()
         self._loop = loop or self._loop
         return self._client
 
     async def _ready(self) -> Connection:
-        """The connection, with every change to the tools made."""
+        """The connection, with every change to the tools made, and agents freed from runs that were left."""
         connection = Connection(self._connected(), self._timeout)
         await self._make_changes()
+        await self._agents_released()
         return connection
+
+    async def _agents_released(self) -> None:
+        if self._releases:
+            await asyncio.wait(self._releases)
 
     async def _run(self, request: ExecuteRequest, options: RunOptions, *, stream_tokens: bool) -> Run:
         refuse_unsupported(request)
         connection = await self._ready()
         agent_id = request.agent_id or await self._default_agent(connection)
         tools = await chosen_tools(connection, agent_id, request.tools, self._client_tools, self._source_tools)
-        return Run(connection, agent_id, tools, options, stream_tokens=stream_tokens)
+        return Run(connection, agent_id, tools, options, stream_tokens=stream_tokens, releases=self._releases)
 
     async def _events(self, run: Run, request: ExecuteRequest) -> AsyncGenerator[ExecutionEvent, None]:
         empty = not request.message.strip()

@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -59,9 +60,9 @@ class Connection:
                 return await self._client.get(path, cast_to=object, options=options)
             return await asyncio.to_thread(self._client.get, path, cast_to=object, options=options)
 
-    async def send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The JSON of a `post`, `put`, `patch` or `delete`."""
-        call = getattr(self._client, method)
+    async def send(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, once: bool = False) -> Any:
+        """The JSON of a `post`, `put`, `patch` or `delete`; with `once`, a refusal is not asked about again."""
+        call = partial(getattr(self._client, method), options={"max_retries": 0} if once else {})
         with _unreachable_explained():
             if isinstance(self._client, AsyncLetta):
                 return await call(path, cast_to=object, body=body)

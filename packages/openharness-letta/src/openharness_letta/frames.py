@@ -49,8 +49,8 @@ class Call:
 class FrameReader:
     """Reads the frames of one run, which may span several streams.
 
-    `said` holds what was said so far, as (kind, text) per message with kind `text` or `thinking`; `stop_reason` is that
-    of the last stream; `usage` counts all of them.
+    `said` holds what was said so far, as (kind, text) per message with kind `text` or `thinking`; `stop_reason` and
+    `run_id` are those of the last stream; `usage` counts all of them.
     """
 
     def __init__(self, calls: Iterable[Call] = ()) -> None:
@@ -58,6 +58,7 @@ class FrameReader:
         self.said: list[tuple[str, str]] = []
         self.summaries: list[str] = []
         self.stop_reason: str | None = None
+        self.run_id: str | None = None
         self.usage = UsageStats(input_tokens=0, output_tokens=0, total_tokens=0)
         self._latest: dict[str, tuple[str, int]] = {}
         self._call_of_message: dict[str, str] = {}
@@ -79,6 +80,7 @@ class FrameReader:
             RunFailed: the frame reports an error of the run.
         """
         kind = str(frame.get("message_type"))
+        self.run_id = frame.get("run_id") or self.run_id
         if kind in ("tool_call_message", "approval_request_message"):
             return self._called(frame, waiting=kind == "approval_request_message")
         # Whatever comes after the deltas of a call, the call is complete.

@@ -10,13 +10,15 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from letta_client import BadRequestError, ConflictError, UnprocessableEntityError
+from letta_client import APIError, BadRequestError, ConflictError, UnprocessableEntityError
 
 from openharness.adapter import AdapterExecutionResult
 from openharness.types import ExecutionEvent, ThinkingEvent, ToolCall, UsageStats
 from openharness_letta.connection import Connection, url_path, waits_for_approval
 from openharness_letta.errors import RunFailed, about
 from openharness_letta.frames import Call, FrameReader
+from openharness_letta.leaving import release
+from openharness_letta.pending import pending_calls
 from openharness_letta.requests import Decision, RunOptions
 from openharness_letta.tools import ClientTool, answer_text
 
@@ -27,7 +29,10 @@ LONGEST_RUN = 100  # requests; a client tool that is called over and over would 
 
 
 class Run:
-    """A run of one agent. Iterate `events()` once; then `result()` and `usage` tell what it amounted to."""
+    """A run of one agent. Iterate `events()` once; then `result()` and `usage` tell what it amounted to.
+
+    `releases` holds, while it goes on, the work of freeing the agent after the run was left.
+    """
 
     def __init__(
         self,
@@ -38,6 +43,7 @@ class Run:
         *,
         stream_tokens: bool,
         calls: Iterable[Call] = (),
+        releases: set[asyncio.Task[None]] | None = None,
     ) -> None:
         self._connection = connection
         self._agent_id = agent_id
@@ -47,6 +53,7 @@ class Run:
         self._reader = FrameReader(calls)
         self._began = time.monotonic()
         self._refused: str | None = None
+        self._releases = set() if releases is None else releases
 
     @property
     def usage(self) -> UsageStats:
@@ -101,7 +108,7 @@ class Run:
         """
         try:
             with about("Agent", self._agent_id):
-                async with aclosing(self._turns(messages, model)) as turns:
+                async with aclosing(self._left_in_order(messages, model)) as turns:
                     async for event in turns:
                         if self._options.include_thinking or not isinstance(event, ThinkingEvent):
                             yield event
@@ -124,9 +131,19 @@ class Run:
             self._refused = str(error)
         except ConflictError as error:
             if waits_for_approval(error):
-                hint = "a tool call waits for approval; decide about it with answer_approvals(agent_id, {...})"
+                hint = f"a tool call waits for approval; decide about it with {await self._way_on()}"
                 raise type(error)(f"{error} ({hint})", response=error.response, body=error.body) from error
             raise
+
+    async def _way_on(self) -> str:
+        """How to answer the calls that the agent waits with."""
+        try:
+            calls = await pending_calls(self._connection, self._agent_id)
+        except APIError:  # the error that is being explained says more
+            calls = []
+        decisions = ", ".join(f'"{call.id}": True' for call in calls) or "..."
+        names = ", ".join(call.name for call in calls)
+        return f'answer_approvals("{self._agent_id}", {{{decisions}}})' + (f": {names}" if names else "")
 
     async def resumed(self, decisions: Mapping[str, Decision]) -> AsyncGenerator[ExecutionEvent, None]:
         """Go on with a run that paused: decide about its calls, which are those the run was made with.
@@ -148,21 +165,46 @@ class Run:
     def _runs_here(self, call_id: str, decision: Decision) -> bool:
         return decision is True and self._reader.calls[call_id].name in self._tools
 
+    async def _left_in_order(
+        self, messages: list[dict[str, Any]], model: str | None
+    ) -> AsyncGenerator[ExecutionEvent, None]:
+        """The turns; however they are left, the agent does not go on waiting for a tool of this process."""
+        try:
+            async with aclosing(self._turns(messages, model)) as turns:
+                async for event in turns:
+                    yield event
+        except BaseException:
+            if self._reader.run_id is not None and self._may_wait_for_us():
+                releasing = asyncio.create_task(
+                    release(self._connection, self._agent_id, self._reader.run_id, set(self._tools))
+                )
+                self._releases.add(releasing)
+                releasing.add_done_callback(self._releases.discard)
+                await asyncio.shield(releasing)
+            raise
+
+    def _may_wait_for_us(self) -> bool:
+        """Whether the agent waits for a client tool, or may yet come to call one."""
+        reason = self._reader.stop_reason
+        return bool(self._tools) and (
+            reason is None or (reason == PAUSED and any(call.name in self._tools for call in self.waiting))
+        )
+
     async def _turns(self, messages: list[dict[str, Any]], model: str | None) -> AsyncGenerator[ExecutionEvent, None]:
-        for _ in range(LONGEST_RUN):
+        for done in range(1, LONGEST_RUN + 1):
             async with aclosing(self._turn(messages, model)) as turn:
                 async for event in turn:
                     yield event
             decisions = await self._decisions() if self._reader.stop_reason == PAUSED else None
             if not decisions:
                 break
+            if done == LONGEST_RUN:
+                raise RunFailed(f"no end after {LONGEST_RUN} rounds of client tools")
             answers: list[dict[str, Any]] = []
             async with aclosing(self._answered(decisions, answers)) as answering:
                 async for event in answering:
                     yield event
             messages = _approvals(answers)
-        else:
-            raise RunFailed(f"no end after {LONGEST_RUN} rounds of client tools")
         for event in self._closed():
             yield event
 

@@ -26,6 +26,10 @@ HANDLER_KEYS = ("handler", "function", "callable")
 SOURCE_KEYS = ("source_code", "source")
 
 
+class HandlerExit(Exception):
+    """A handler raised what is no error but the wish to end the process."""
+
+
 class Change(Coroutine[Any, Any, None]):
     """A change to the tools. Await it to have it made now; otherwise it is made with the adapter's next call.
 
@@ -85,16 +89,22 @@ class ClientTool:
 
         Raises:
             NotImplementedError: there is no handler.
+            HandlerExit: the handler wanted to end the process, which is not a tool's to end.
         """
         if self.handler is None:
             raise NotImplementedError(
                 f"tool {self.definition.name} was registered without an implementation: pass a handler or source code"
             )
         arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((given,), {}) if self._takes_all() else ((), given)
-        if inspect.iscoroutinefunction(self.handler):
-            return await self.handler(*arguments[0], **arguments[1])
-        returned = await asyncio.to_thread(self.handler, *arguments[0], **arguments[1])
-        return await returned if inspect.isawaitable(returned) else returned
+        try:
+            if inspect.iscoroutinefunction(self.handler):
+                return await self.handler(*arguments[0], **arguments[1])
+            returned = await asyncio.to_thread(self.handler, *arguments[0], **arguments[1])
+            return await returned if inspect.isawaitable(returned) else returned
+        except (Exception, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # SystemExit and its like, which would end the event loop
+            raise HandlerExit(f"the tool raised {type(error).__name__}: {error}") from error
 
     def _takes_all(self) -> bool:
         assert self.handler is not None

@@ -22,7 +22,7 @@ _PROBE_SECONDS = 20.0
 _found: dict[Isolation, str | None] = {}
 _MEANING = {
     "bubblewrap": "own files, processes, users and network for every call",
-    "landlock": "only chosen files, no other processes, no sockets; less than bubblewrap, which is not usable here",
+    "landlock": "only chosen files, no other processes, no sockets; less than bubblewrap",
     "e2b": "a machine of its own in E2B's cloud for every call",
     "modal": "a container of its own in Modal's cloud for every call",
     "none": "NO isolation (unsafe_tools is on): tools can do whatever this server's user can",

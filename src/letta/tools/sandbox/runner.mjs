@@ -27,7 +27,14 @@ function told(error) {
   if (error instanceof Unfit || !(error instanceof Error)) return String(error?.message ?? error);
   const lines = String(error.stack ?? error).split("\n");
   const kept = lines.filter((line) => !line.includes("runner.mjs") && !line.includes("node:internal"));
-  return kept.join("\n").replaceAll(pathToFileURL(process.env.HOME).href + "/", "").slice(-6000);
+  return (kept.join("\n") + causes(error)).replaceAll(pathToFileURL(process.env.HOME).href + "/", "").slice(-6000);
+}
+
+// What fetch says by itself is only that it failed.
+function causes(error, depth = 0) {
+  const cause = error.cause;
+  if (!(cause instanceof Error) || depth === 5) return "";
+  return `\nCaused by ${cause.name}: ${cause.message || cause.code}${causes(cause, depth + 1)}`;
 }
 
 function plainJavaScript(source) {

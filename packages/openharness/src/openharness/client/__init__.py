@@ -37,8 +37,8 @@ class OpenHarnessClient(
 ):
     """Speaks to the OpenHarness server at `base_url`.
 
-    Every method raises a `TransportError` (or a subclass) when the server refuses or cannot be reached, and
-    `pydantic.ValidationError` when its answer has not the shape the API states. `timeout` is in seconds. With a
+    Every method raises a `TransportError` (or a subclass) when the server refuses, cannot be reached, or answers what
+    has not the shape the API states, and `ValueError` for an id that is empty. `timeout` is in seconds. With a
     `transport` of your own, `base_url`, `api_key` and `timeout` only serve as a record. As an async context manager the
     client closes on exit.
     """

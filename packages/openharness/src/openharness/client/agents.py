@@ -1,6 +1,8 @@
 """Agents: their life cycle, and carrying them as packages."""
 
-from openharness.client.base import ApiMethods, body, url_path
+from pydantic import TypeAdapter
+
+from openharness.client.base import ApiMethods, body, parsed, url_path
 from openharness.types import (
     Agent,
     CreateAgentRequest,
@@ -59,4 +61,4 @@ class AgentMethods(ApiMethods):
             content_type="application/zip",
             params=body(request) if request else None,
         )
-        return ImportAgentResponse.model_validate(answer)
+        return parsed(TypeAdapter(ImportAgentResponse), answer)

@@ -3,12 +3,13 @@
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from openharness.transports import Transport
+from openharness.transports import Transport, TransportError
 from openharness.types import PaginatedResponse, PaginationParams
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 class ApiMethods:
@@ -18,21 +19,31 @@ class ApiMethods:
         self._transport = transport
 
     async def _one(self, model: type[M], verb: str, path: str, **parts: Any) -> M:
-        return model.model_validate(await self._transport.request(verb, path, **parts))
+        return parsed(TypeAdapter(model), await self._transport.request(verb, path, **parts))
 
     async def _many(self, model: type[M], verb: str, path: str, **parts: Any) -> list[M]:
-        found: list[M] = TypeAdapter(list[model]).validate_python(  # type: ignore[valid-type] # a type made at run time
-            await self._transport.request(verb, path, **parts)
-        )
-        return found
+        many: TypeAdapter[list[M]] = TypeAdapter(list[model])  # type: ignore[valid-type] # a type made at run time
+        return parsed(many, await self._transport.request(verb, path, **parts))
 
     async def _page(
         self, model: type[M], path: str, pagination: PaginationParams | None, **params: Any
     ) -> PaginatedResponse[M]:
         asked = {**(pagination.model_dump() if pagination else {}), **params}
         answer = await self._transport.request("GET", path, params=asked)
-        page: PaginatedResponse[M] = PaginatedResponse[model].model_validate(answer)  # type: ignore[valid-type]
-        return page
+        page: TypeAdapter[PaginatedResponse[M]] = TypeAdapter(PaginatedResponse[model])  # type: ignore[valid-type]
+        return parsed(page, answer)
+
+
+def parsed(kind: TypeAdapter[T], answer: Any) -> T:
+    """What the server said, as the API states it.
+
+    Raises:
+        TransportError: it has another shape; `body` is what was said.
+    """
+    try:
+        return kind.validate_python(answer)
+    except ValidationError as error:
+        raise TransportError(f"The answer has not the shape the API states: {error}", body=answer) from error
 
 
 def url_path(*segments: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, get_args
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from openharness.client.base import ApiMethods, body, url_path
+from openharness.client.base import ApiMethods, body, parsed, url_path
 from openharness.types import ExecuteRequest, Execution, ExecutionEvent
 
 _events: TypeAdapter[ExecutionEvent] = TypeAdapter(Annotated[ExecutionEvent, Field(discriminator="type")])
@@ -28,7 +28,7 @@ class ExecutionMethods(ApiMethods):
         stream = self._transport.stream("POST", "/execute/stream", json_data=body(request))
         async for data in stream:
             if data.get("type") in _known:
-                yield _events.validate_python(data)
+                yield parsed(_events, data)
 
     async def get_execution(self, execution_id: str) -> Execution:
         """The record of an execution."""

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from openharness.client.base import ApiMethods
+from pydantic import TypeAdapter
+
+from openharness.client.base import ApiMethods, parsed
 from openharness.types import FileInfo
 
 
@@ -40,4 +42,4 @@ class FileMethods(ApiMethods):
     async def upload_file(self, path: str, content: bytes, filename: str) -> FileInfo:
         """Store bytes as a file."""
         answer = await self._transport.upload("/files/upload", content, filename, params={"path": path})
-        return FileInfo.model_validate(answer)
+        return parsed(TypeAdapter(FileInfo), answer)

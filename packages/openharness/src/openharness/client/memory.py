@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from openharness.client.base import ApiMethods, body, url_path
+from pydantic import TypeAdapter
+
+from openharness.client.base import ApiMethods, body, parsed, url_path
 from openharness.types import (
     ArchiveEntry,
     CreateMemoryBlockRequest,
@@ -76,4 +78,4 @@ class MemoryMethods(ApiMethods):
             content_type="application/zip",
             params=body(request) if request else None,
         )
-        return ImportMemoryResponse.model_validate(answer)
+        return parsed(TypeAdapter(ImportMemoryResponse), answer)

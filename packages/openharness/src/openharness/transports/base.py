@@ -2,7 +2,7 @@
 
 Error tree:
 
-    TransportError              the server refused, or the exchange broke off
+    TransportError              the server refused, its answer cannot be used, or the exchange broke off
     ├── ConnectionError         the server could not be reached
     ├── AuthenticationError     the server does not accept the key (401)
     └── RateLimitError          the server asks to come back later (429)
@@ -19,7 +19,7 @@ TransportT = TypeVar("TransportT", bound="Transport")
 
 
 class TransportError(Exception):
-    """The server refused a request, or the exchange broke off.
+    """The server refused a request, its answer cannot be used, or the exchange broke off.
 
     `status_code` is the HTTP status if there was an answer, `body` its parsed JSON or its text.
     """

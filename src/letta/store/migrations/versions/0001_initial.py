@@ -615,10 +615,20 @@ def _tables() -> None:
         sa.Column("callback_status_code", sa.Integer(), nullable=True),
         sa.Column("callback_error", sa.Text(), nullable=True),
         sa.Column("cancelled_at", sa.BigInteger(), nullable=True),
+        sa.Column("request_key", sa.Text(), nullable=True),
+        sa.Column("request_digest", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_batches")),
     )
     op.create_index("ix_batches_created", "batches", ["created_at", "id"], unique=False)
+    op.create_index(
+        "uq_batches_request_key",
+        "batches",
+        ["request_key"],
+        unique=True,
+        sqlite_where=sa.text("request_key IS NOT NULL"),
+        postgresql_where=sa.text("request_key IS NOT NULL"),
+    )
     op.create_index(
         "ix_batches_callback",
         "batches",
@@ -638,11 +648,21 @@ def _tables() -> None:
         sa.Column("when_busy", sa.Text(), nullable=False),
         sa.Column("catch_up", sa.Text(), nullable=False),
         sa.Column("next_at", sa.BigInteger(), nullable=True),
+        sa.Column("request_key", sa.Text(), nullable=True),
+        sa.Column("request_digest", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["agent_id"], ["agents.id"], name=op.f("fk_schedules_agent_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_schedules")),
     )
     op.create_index("ix_schedules_agent", "schedules", ["agent_id", "created_at", "id"], unique=False)
+    op.create_index(
+        "uq_schedules_request_key",
+        "schedules",
+        ["agent_id", "request_key"],
+        unique=True,
+        sqlite_where=sa.text("request_key IS NOT NULL"),
+        postgresql_where=sa.text("request_key IS NOT NULL"),
+    )
     op.create_index(
         "ix_schedules_next",
         "schedules",
