@@ -368,3 +368,36 @@ async def test_call_that_is_being_carried_out_does_not_expire(tmp_path: Path) ->
         ).json()
     assert [message["message_type"] for message in answer["messages"]] == ["tool_return_message", "assistant_message"]
     assert answer["messages"][0]["tool_return"] == "worked"
+
+
+async def test_cancel_during_an_approved_call_leaves_nothing_waiting(tmp_path: Path) -> None:
+    source = "def work() -> str:\n    '''Work.'''\n    import time\n    time.sleep(60)\n    return 'worked'\n"
+    async with serve(tmp_path, [Call("work"), "Hello."]) as served:
+        body = {"source_code": source, "default_requires_approval": True}
+        tool = (await served.http.post("/v1/tools/", json=body)).json()
+        agent_id = (await served.agent(tool_ids=[tool["id"]]))["id"]
+        [request] = (await served.send(agent_id, "go"))["messages"]
+        answer = {"type": "approval", "tool_call_id": request["tool_call"]["tool_call_id"], "approve": True}
+        working = asyncio.create_task(post(served, agent_id, approval(answer)))
+
+        async def kinds() -> list[str]:
+            listed = await served.http.get(f"/v1/agents/{agent_id}/messages", params={"order": "asc"})
+            return [message["message_type"] for message in listed.json()][1:]
+
+        async with asyncio.timeout(30):
+            while "approval_response_message" not in await kinds():  # noqa: ASYNC110 - there is no event to wait for
+                await asyncio.sleep(0.01)
+        cancelled = await served.http.post(f"/v1/agents/{agent_id}/messages/cancel", json={})
+        stopped = (await working).json()["stop_reason"]["stop_reason"]
+        said = await served.send(agent_id, "Are you there?")
+        listed = await kinds()
+    assert (list(cancelled.json().values()), stopped) == (["cancelled"], "cancelled")
+    assert [message["content"] for message in said["messages"]] == ["Hello."]
+    assert listed == [
+        "user_message",
+        "approval_request_message",
+        "approval_response_message",
+        "tool_return_message",
+        "user_message",
+        "assistant_message",
+    ]

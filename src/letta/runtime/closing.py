@@ -54,9 +54,12 @@ def close_calls(connection: Connection, work: Work) -> None:
     if said and said[0].role is Role.APPROVAL:
         said.insert(0, messages.get(connection, (said[0].data or {})["request_id"]))
     lost = transcript.unanswered(said)
-    if not lost or any(call.pending for call in lost):
+    if not lost:
         return
     last = next(message for message in reversed(said) if message.role is Role.ASSISTANT)
+    # The mark on a call stays when it was answered: whether it still waits, the conversation knows.
+    if conversations.thread(connection, work.conversation_id).pending_message_id == last.id:
+        return
     closing = transcript.closing(lost, last, work, now())
     closing.parts = [part.model_copy(update={"content": CUT_SHORT}) for part in closing.tool_returns]
     closing.data = {**(closing.data or {}), LATE: True}
