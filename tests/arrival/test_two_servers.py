@@ -114,7 +114,7 @@ async def test_turn_on_the_other_server_is_rolled_back(two_servers: Serve) -> No
 
 
 async def test_stream_asked_for_again_at_the_other_server_is_the_same(two_servers: Serve) -> None:
-    gate = Gate("one")
+    gate = Gate("one two three four five")
     async with two_servers(gate) as here, two_servers() as there:
         agent = await here.agent()
         url = f"/v1/agents/{agent['id']}/messages"

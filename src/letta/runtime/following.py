@@ -164,11 +164,13 @@ class Following:
                         yield part
                 skipped = place.seq if place.attempt == attempt else 0
                 place.attempt, place.seq = attempt, 0
-            place.seq += len(batch)
-            new = batch[skipped:] if place.tokens else [one for event in batch for one in _unseen(event, place)]
-            skipped = max(skipped - len(batch), 0)
-            if events := [event for event in new if not _is_interruption(event)]:
-                yield Part(attempt, events)
+            # That a run goes on elsewhere is no event of it: it is neither shown nor counted.
+            told = [event for event in batch if not _is_interruption(event)]
+            place.seq += len(told)
+            new = told[skipped:] if place.tokens else [one for event in told for one in _unseen(event, place)]
+            skipped = max(skipped - len(told), 0)
+            if new:
+                yield Part(attempt, new)
 
     async def _earlier(self, place: _Place, attempt: int) -> AsyncIterator[Part]:
         """What attempts before this one left in the store."""
