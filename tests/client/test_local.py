@@ -13,7 +13,7 @@ from tests.client.conftest import LOCAL
 
 from letta.client import AsyncLetta, Letta
 from letta.client.local import ThreadTransport, local_settings
-from letta.errors import Conflict
+from letta.errors import Conflict, InvalidRequest
 from letta.store.lock import Holder, holder, take
 
 
@@ -144,7 +144,7 @@ def test_a_process_that_forgets_to_close_ends_and_loses_nothing(tmp_path: Path) 
 
 def test_a_start_that_fails_leaves_the_folder_free(tmp_path: Path) -> None:
     (tmp_path / "secret.key").write_text("no key")
-    with pytest.raises(ValueError, match="Fernet"):
+    with pytest.raises(InvalidRequest, match="holds no key"):
         ThreadTransport(local_settings(tmp_path, dict(LOCAL)))
     (tmp_path / "secret.key").unlink()
     Letta.local(tmp_path, **LOCAL).close()

@@ -268,7 +268,7 @@ async def test_connections_that_go_silent_are_given_up(tmp_path: Path, cable: Ca
     """What a failover or a router that forgets does: nothing arrives any more, and nobody says so."""
     url = f"postgresql://postgres@127.0.0.1:{cable.port}/postgres"
     gate = Gate("late")
-    async with serve(tmp_path, [gate, "again", "second"], database_url=url, database_patience=0.5) as served:
+    async with serve(tmp_path, [gate, "again", "second"], database_url=url, database_patience=2) as served:
         agent = await served.agent()
         path = f"/v1/agents/{agent['id']}"
         run = (await served.http.post(f"{path}/messages/async", json={"input": "one"})).json()
@@ -290,7 +290,7 @@ async def _hears(served: Served) -> bool:
 
 async def test_statement_under_way_when_its_connection_goes_silent_is_given_up(postgres_url: str, cable: Cable) -> None:
     url = f"postgresql://postgres@127.0.0.1:{cable.port}/postgres"
-    database = await open_database(url, patience=0.5)
+    database = await open_database(url, patience=2)
     sleeping = asyncio.create_task(database.write(_sleep))
     await until(lambda: _in_use(database))
     cable.silence()
@@ -313,7 +313,7 @@ def _one(connection: Connection) -> int:
 
 
 async def test_database_that_hangs_is_not_a_failure_of_those_that_wait_for_a_connection(postgres_url: str) -> None:
-    database = await open_database(postgres_url, pool=1, patience=0.5)
+    database = await open_database(postgres_url, pool=1, patience=2)
     answers = await asyncio.gather(*(database.write(_sleep) for _ in range(8)), return_exceptions=True)
     again = await asyncio.gather(*(database.read(_sleep) for _ in range(8)), return_exceptions=True)
     assert [type(answer) for answer in (*answers, *again)] == [StoreUnavailable] * 16

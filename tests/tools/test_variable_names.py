@@ -1,5 +1,6 @@
 """Names of secrets, which become environment variables of tools."""
 
+import logging
 from typing import Any
 
 import pytest
@@ -37,7 +38,8 @@ async def test_a_name_stored_before_names_were_checked_breaks_no_tool(
     await served.parts.database.write(
         lambda connection: connection.execute(update(agents).where(agents.c.id == agent["id"]).values(old))
     )
-    answer = await served.http.post(f"/v1/agents/{agent['id']}/tools/look/run", json={})
+    with caplog.at_level(logging.WARNING):
+        answer = await served.http.post(f"/v1/agents/{agent['id']}/tools/look/run", json={})
     assert (answer.json()["status"], answer.json()["func_return"]) == ("success", "yes")
     assert f"a secret of agent {agent['id']} is left out: 'X=Y'" in caplog.text
     assert "the value" not in caplog.text

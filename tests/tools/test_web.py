@@ -424,7 +424,7 @@ async def test_engine_that_limits_the_rate_is_asked_again(tmp_path: Path) -> Non
         ({"num_results": 0}, "num_results must be between 1 and 100"),
         ({"start_published_date": "yesterday"}, "start_published_date must be a date as 2026-01-31, not 'yesterday'"),
         ({"include_domains": "tea.test"}, "include_domains must be of type array"),
-        ({"include_domains": [1]}, "include_domains must be a list of texts"),
+        ({"include_domains": [1]}, "include_domains holds 1, which must be of type string"),
         ({"colour": "green"}, "colour is not an argument"),
     ],
 )
