@@ -275,6 +275,8 @@ async def test_stream_of_a_conversation_is_that_of_its_active_run(make_server: S
         sent = asyncio.create_task(served.http.post(f"/v1/conversations/{made}/messages", json=body))
         await gate.reached.wait()
         watched = asyncio.create_task(served.http.post(f"/v1/conversations/{made}/stream"))
+        # Nothing shows that it has found the run, which must not end before: it does not end in this time either.
+        await asyncio.wait({watched}, timeout=1)
         gate.open.set()
         frames, seen = (await sent).text, (await watched).text
         later = await served.http.post(f"/v1/conversations/{made}/stream", json={"otid": "otid-1"})
