@@ -5,7 +5,7 @@ Nothing is lost: what leaves the window stays stored, listed and searchable.
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
@@ -28,7 +28,7 @@ from letta.schemas.common import new_id
 from letta.schemas.compaction import CompactionMode, CompactionSettings
 from letta.schemas.messages import Message, Role, TextPart
 from letta.store import conversations, messages, runs
-from letta.store.access import Database
+from letta.store.access import P, StoreFunction, T
 from letta.store.conversations import Thread
 from letta.store.query import now
 from letta.store.runs import Versions
@@ -61,6 +61,12 @@ class Occasion:
     record: Record | None = None
 
 
+class Write(Protocol):
+    """`letta.store.access.Database.write`, or something that does the same."""
+
+    async def __call__(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Compacted:
     """The summary that was stored, and the versions before and after."""
@@ -71,7 +77,7 @@ class Compacted:
 
 
 async def compact(
-    database: Database,
+    write: Write,
     registry: Registry,
     ledger: Ledger,
     window: Window,
@@ -91,10 +97,10 @@ async def compact(
     text = await _written(registry, occasion, cut, settings)
     summary = _summary(window, cut, text, occasion, factor)
     if occasion.record is None:
-        versions = await database.write(_store, window.thread, cut.position, summary)
+        versions = await write(_store, window.thread, cut.position, summary)
     else:
         async with occasion.record.committing():
-            versions = await database.write(_store, window.thread, cut.position, summary, occasion.record)
+            versions = await write(_store, window.thread, cut.position, summary, occasion.record)
     log.info("compacted %s messages into a summary (%s)", len(cut.evicted), occasion.trigger)
     return Compacted(summary, versions, len(cut.kept) + 1)
 

@@ -31,7 +31,8 @@ async def compact_now(
     fixed = means.ledger.tokens(resolved.handle, fixed_texts(call), ())
     occasion = Occasion("manual", limit_of(window, resolved), fixed, resolved, call.request)
     before = len(window.messages) + 1
-    done = await compact(means.database, means.registry, means.ledger, window, settings_of(window, override), occasion)
+    settings = settings_of(window, override)
+    done = await compact(means.database.write, means.registry, means.ledger, window, settings, occasion)
     if done is None:
         earlier = next((message.text for message in window.messages if message.role is Role.SUMMARY), "")
         return CompactionResponse(summary=earlier[:DEFAULT_CLIP], num_messages_before=before, num_messages_after=before)

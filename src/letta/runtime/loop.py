@@ -6,7 +6,7 @@ while a model is asked. Readers (HTTP, CLI, SDK) get what this generator yields 
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from time import perf_counter_ns
@@ -45,7 +45,7 @@ from letta.schemas.messages import Message, Role, ToolCallPart
 from letta.schemas.runs import StopReason
 from letta.schemas.sends import SendRequest
 from letta.schemas.tools import Tool
-from letta.store.access import Database
+from letta.store.access import Database, P, StoreFunction, T
 from letta.store.query import now
 from letta.store.runs import Versions, Work
 from letta.tools.context import Errand, ErrandRunner
@@ -112,6 +112,7 @@ class _Turn:
 
     def __init__(self, means: Means, work: Work, window: Window, record: Record | None, joined: Joined) -> None:
         self.means, self.work, self.window, self.record, self.joined = means, work, window, record, joined
+        self.versions = window.versions  # of what was committed last
         self.request = SendRequest.model_validate(work.request)
         self.rules = RuleBook(window.agent.tool_rules or ())
         self.usage = usage_from_json(work.usage)
@@ -134,9 +135,10 @@ class _Turn:
                 async for event in begun:
                     yield event
             while self.stop is None:
-                self._go_on()
+                await self._go_on()
                 if self.steered:
                     await self._hear()
+                    await self._go_on()
                 ids, timing = StepIds(new_id("step"), new_id("message")), self._timing()
                 async with aclosing(self._step(ids, timing)) as step:
                     async for event in step:
@@ -204,7 +206,7 @@ class _Turn:
         before: tuple[Message, ...] = (answers.message,)
         if calls:
             await self._commit(commit.commit_inputs, scene, before, shown=False)
-            self._go_on()
+            await self._go_on()
             known |= await scene.toolbox.run_errands(calls, self.rules, self._errand(asked.step_id or ""))
             before = ()
         results = Results(scene, asked, known, before, plain, answers.denied)
@@ -272,13 +274,13 @@ class _Turn:
             trigger = "context_window_exceeded" if forced else "context_window_threshold"
             occasion = Occasion(trigger, limit, fixed, resolved, call.request, self.work.id, ids.step, self.record)
             done = await compact(
-                self.means.database, self.means.registry, ledger, self.window, settings_of(self.window), occasion
+                self._write, self.means.registry, ledger, self.window, settings_of(self.window), occasion
             )
             if done is None:
                 break
-            forced = False
-            self.window = await self.means.windows.get(self.work.agent_id, self.work.conversation_id, done.versions)
+            forced, self.versions = False, done.versions
             yield Committed((done.message,))
+            await self._go_on()
         messages = squeeze(call.request.messages, room - fixed, ledger.factor(resolved.handle))
         self.call = replace(call, request=replace(call.request, messages=messages))
         self.size = _size(self.call)
@@ -317,7 +319,7 @@ class _Turn:
         yield Committed(done.messages, streamed=step.message_id)
         if waiting:
             return
-        self._go_on()
+        await self._go_on()
         began = perf_counter_ns()
         known = await toolbox.run_errands(step.calls, self.rules, self._errand(step.id))
         self.tools_ns = perf_counter_ns() - began
@@ -352,52 +354,53 @@ class _Turn:
         )
 
     async def _commit(self, function: Callable[..., Commit], *args: Any, shown: bool = True) -> Commit:
-        """Run one of the transactions of a step, and go on from what it stored. `shown`: readers are told of it."""
-        write = self.means.database.write
+        """Run one of the transactions of a step, and note what it stored. `shown`: readers are told of it."""
         if self.record is None:
-            return await self._advance(await self._whole(write(function, *args)))
+            return self._noted(await self._write(function, *args))
         async with self.record.committing(shown=shown):
-            done = await self._whole(write(function, *args))
-        return await self._advance(done)
-
-    async def _whole(self, writing: Coroutine[Any, Any, Commit]) -> Commit:
-        """Let a transaction end whatever happens: what it stored is told to the readers before the run stops."""
-        task = asyncio.ensure_future(writing)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            done = await task
-            self.is_cancelled = True
-            return done
-
-    def _go_on(self) -> None:
-        """Stop here if the run was cancelled while something was stored. Raises asyncio.CancelledError."""
-        if self.is_cancelled:
-            raise asyncio.CancelledError
+            done = await self._write(function, *args)
+        return self._noted(done)
 
     async def _hear(self) -> None:
         """Take in what others want to be heard with before the next step."""
-        scene, write = self._scene(self._timing(), self._toolbox(), is_last=False), self.means.database.write
+        scene = self._scene(self._timing(), self._toolbox(), is_last=False)
         self.steered = False
         if self.record is None:
-            done = await write(commit.commit_heard, scene)
+            done = await self._write(commit.commit_heard, scene)
         else:
             async with self.record.committing(shown=False):
-                done = await write(commit.commit_heard, scene)
+                done = await self._write(commit.commit_heard, scene)
         if done is not None:
-            await self._advance(done)
-            self.joined(done.others)
+            self.joined(self._noted(done).others)
 
-    async def _advance(self, done: Commit) -> Commit:
-        """What was committed becomes part of the window, which then holds the newest memory, too."""
-        work = self.work
+    async def _write(self, function: StoreFunction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Let a transaction end even if the run is cancelled meanwhile.
+
+        What it stored is told to the readers first: until `_go_on` nothing may be awaited.
+        """
+        task = asyncio.ensure_future(self.means.database.write(function, *args, **kwargs))
+        while True:
+            try:
+                return await asyncio.shield(task)
+            except asyncio.CancelledError:
+                if task.cancelled():
+                    raise
+                self.is_cancelled = True
+
+    def _noted(self, done: Commit) -> Commit:
+        """What was committed becomes part of the window."""
         self.inputs, self.rules, self.stop, self.steered = (), done.rules, done.stop, done.steered
         self.window.traced = done.traced or self.window.traced
         self.window.recorded = done.recorded or self.window.recorded
-        self.means.windows.extend(work.conversation_id, list(done.messages), done.before, done.after)
-        if done.stop is None:
-            self.window = await self.means.windows.get(work.agent_id, work.conversation_id, done.after)
+        self.means.windows.extend(self.work.conversation_id, list(done.messages), done.before, done.after)
+        self.versions = done.after
         return done
+
+    async def _go_on(self) -> None:
+        """See the newest memory, too. Raises asyncio.CancelledError: the run was cancelled during a transaction."""
+        if self.is_cancelled:
+            raise asyncio.CancelledError
+        self.window = await self.means.windows.get(self.work.agent_id, self.work.conversation_id, self.versions)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
