@@ -51,7 +51,7 @@ async def test_key_in_the_header_gets_the_same_answer_and_refuses_another_body(m
     assert second == first
     assert wrong.status_code == 422
     assert wrong.json()["detail"] == (
-        f"Idempotency-Key: run {run['id']} of this conversation was started with this key and another body: "
+        f"Idempotency-Key: {run['id']} was made with this key and another body: "
         "send the same body again, or choose a new key"
     )
     assert elsewhere["messages"][0]["content"] == "two"

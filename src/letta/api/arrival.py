@@ -19,8 +19,8 @@ from letta.schemas.batches import CreateBatch
 from letta.schemas.common import Body
 from letta.schemas.schedules import CreateSchedule
 from letta.schemas.sends import ApprovalInput, BusyPolicy, MessageInput, SendRequest, ToolReturnMessageInput
-from letta.store.arrivals import KEY_HEADER, Arrival
 from letta.store.query import now
+from letta.store.repeats import KEY_HEADER, Arrival
 
 Said = MessageInput | ApprovalInput | ToolReturnMessageInput
 

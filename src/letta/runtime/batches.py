@@ -10,8 +10,8 @@ from letta.schemas.batches import Batch, BatchRequest, CreateBatch
 from letta.schemas.common import new_id
 from letta.store import batches
 from letta.store.access import Database
-from letta.store.arrivals import PLAIN, Arrival, SentBefore
 from letta.store.query import now
+from letta.store.repeats import PLAIN, Arrival, SentBefore
 from letta.store.runs import Work
 
 log = logging.getLogger(__name__)

@@ -32,11 +32,11 @@ from letta.schemas.common import new_id
 from letta.schemas.compaction import CompactionResponse, CompactionSettings
 from letta.schemas.runs import StopReason
 from letta.schemas.sends import SendRequest
-from letta.store import accepting, arrivals, runs
+from letta.store import accepting, runs
 from letta.store.accepting import Accepted
-from letta.store.arrivals import PLAIN, Arrival, SentBefore
 from letta.store.notices import Notices, rung
 from letta.store.query import now
+from letta.store.repeats import PLAIN, Arrival, SentBefore
 from letta.store.runs import Versions, Work
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ class Runner:
         if asked_by:
             body["asked_by"] = list(asked_by)
         work = Work(new_id("run"), agent_id, conversation_id, body, background, 1, now())
-        arrival = replace(arrival, policy=request.busy_policy or arrival.policy)
+        arrival = replace(arrival, policy=request.busy_policy or arrival.policy, answered=self._answered)
         ticket = self._lanes.join(conversation_id)
         try:
             accepted = await self._accept(
@@ -261,7 +261,7 @@ class Runner:
         """Store the run; it runs at once if it is the `first` and no other process works on the conversation.
 
         Raises:
-            letta.store.arrivals.SentBefore: with the id of the run.
+            letta.store.repeats.SentBefore: with the id of the run.
         """
         database, metadata = self._means.database, {"run_type": "send_message"}
         while True:
@@ -281,14 +281,10 @@ class Runner:
                 log.debug("conversation %s is busy in another process", work.conversation_id)
                 first = False
             except SentBefore as before:
-                if arrival.key is None and before.run_id in self._answered:
-                    # Whoever has the answer does not try again: this is the same words, said anew.
-                    arrival = replace(arrival, again_since=None)
-                    continue
                 if before.run_id is not None:
                     raise
                 # None when it was so long ago that its key counts no more.
-                found = await database.write(arrivals.holder, work.agent_id, work.conversation_id, arrival)
+                found = await database.write(accepting.sent_before, work.agent_id, work.conversation_id, arrival)
                 if found is not None:
                     raise SentBefore(found) from None
 

@@ -19,8 +19,8 @@ from letta.schemas.schedules import CatchUp, CreateSchedule, OneTime, Outcome, S
 from letta.schemas.sends import SendRequest
 from letta.store import agents, schedules
 from letta.store.access import Database
-from letta.store.arrivals import PLAIN, Arrival, SentBefore
 from letta.store.query import now
+from letta.store.repeats import PLAIN, Arrival, SentBefore
 from letta.store.runs import Work
 from letta.store.schedules import Due, Firing
 

@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError
 
 from letta.errors import Busy, PendingApproval
 from letta.schemas.sends import BusyPolicy
-from letta.store import arrivals, clock
-from letta.store.arrivals import PLAIN, Arrival, SentBefore
+from letta.store import arrivals, clock, repeats
+from letta.store.repeats import PLAIN, Arrival, SentBefore
 from letta.store.runs import LEASE, Versions, Work, versions_row
 from letta.store.tables import runs
 
@@ -53,18 +53,17 @@ def accept(
         letta.errors.PendingApproval: calls wait for an answer, and this is none.
         letta.errors.Busy: another run of the conversation is running, and this one wants to run or not to wait.
         letta.errors.InvalidValue: the request's key is that of another request.
-        letta.store.arrivals.SentBefore: there is a run for this very request.
+        letta.store.repeats.SentBefore: there is a run for this very request.
     """
     row = versions_row(connection, work.agent_id, work.conversation_id)
     policy = str(arrival.policy or row.thread_policy or row.agent_policy or arrival.default)
     if answers and policy != BusyPolicy.REJECT:
         # An answer belongs to the turn that asked: it is neither heard in another one nor does it end one.
         policy = BusyPolicy.ENQUEUE
-    known = arrivals.sent_before(connection, work.agent_id, work.conversation_id, arrival)
     pending = row.pending_message_id is not None and not answers
-    if known is None and arrival.key is not None and (pending or not running):
-        known = arrivals.holder(connection, work.agent_id, work.conversation_id, arrival)
-    if known is not None:
+    # The unique index finds the key of a run that begins at once.
+    looks = arrival.key is None or pending or not running
+    if looks and (known := sent_before(connection, work.agent_id, work.conversation_id, arrival)) is not None:
         raise SentBefore(known)
     if pending and policy not in _CLEARS_WAY:
         raise PendingApproval(pending_request_id=row.pending_message_id)
@@ -95,6 +94,17 @@ def accept(
             raise SentBefore from error
         raise Busy from error
     return Accepted(Versions(row.agent, row.thread), running, row.leads_sleeptime, in_the_way)
+
+
+def sent_before(connection: Connection, agent_id: str, conversation_id: str, arrival: Arrival) -> str | None:
+    """The run of a conversation that was started by this very request. A key that counts no more is free then.
+
+    Raises:
+        letta.errors.InvalidValue: the key is that of another request.
+    """
+    mine = runs.c.agent_id == agent_id, runs.c.conversation_id == conversation_id
+    repeats.free(connection, runs, arrival, *mine)
+    return repeats.find(connection, runs, arrival, *mine)
 
 
 def _plain(work: Work) -> dict[str, Any]:

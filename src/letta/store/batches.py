@@ -12,8 +12,8 @@ from letta.schemas.batches import Batch, BatchStatus
 from letta.schemas.messages import Message, Role
 from letta.store import accepting, repeats
 from letta.store import messages as messages_store
-from letta.store.arrivals import Arrival
 from letta.store.query import now, rows
+from letta.store.repeats import Arrival
 from letta.store.runs import OPEN, Work
 from letta.store.tables import batches, messages, runs
 
@@ -33,7 +33,7 @@ def add(
 
     Raises:
         letta.errors.LettaError: why the first of them that cannot be accepted cannot; the message names its place.
-        letta.store.arrivals.SentBefore: there is a batch for this very request.
+        letta.store.repeats.SentBefore: there is a batch for this very request.
     """
     moment = works[0].created_at
     values = {"id": batch_id, "size": len(works), "callback_url": callback_url, "created_at": moment}

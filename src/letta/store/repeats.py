@@ -1,20 +1,56 @@
-"""Batches and schedules that were asked for before: whoever sends the same request again is told what there is.
+"""Requests that were sent before: whoever sends the same one again is told which run, batch or schedule there is.
 
-Runs have `letta.store.arrivals`, whose marks of a request count here, too.
+A request may carry a key. What was made with it first keeps it, as long as keys count. Knows nothing of where keys come
+from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from letta.errors import InvalidValue
-from letta.store.arrivals import KEY_HEADER, Arrival, SentBefore
+from letta.schemas.sends import BusyPolicy
+
+KEY_HEADER = "Idempotency-Key"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a request arrived.
+
+    `policy` is what it asks for should the conversation be busy; else the conversation's counts, then the agent's, then
+    `default`. A run that began before `known_since` has lost its `key`. `again_since` is given when the request says
+    that it was sent before: then the newest run with the same `digest` that began since is meant, unless it is one of
+    those that were `answered`: whoever has an answer does not try again. The same holds for batches and schedules.
+    """
+
+    policy: BusyPolicy | None = None
+    default: BusyPolicy = BusyPolicy.ENQUEUE
+    key: str | None = None
+    digest: str | None = None
+    known_since: datetime | None = None
+    again_since: datetime | None = None
+    answered: Container[str] = ()
+
+
+PLAIN = Arrival(policy=BusyPolicy.ENQUEUE)
+"""A request of the server's own: it waits its turn, whatever the agent does with others."""
+
+
+class SentBefore(Exception):
+    """The request is one that was sent before. `run_id` is its run; None: it has to be looked up."""
+
+    def __init__(self, run_id: str | None = None) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
 
 
 def find(connection: Connection, table: Table, arrival: Arrival, *among: ColumnElement[bool]) -> str | None:
-    """The id of what was made for this very request, if there is something. Keys count `among` some rows only.
+    """The id of what was made for this very request, if there is something. Requests count `among` some rows only.
 
     Raises:
         letta.errors.InvalidValue: the key is that of another request.
@@ -44,6 +80,14 @@ def _newest(connection: Connection, table: Table, arrival: Arrival, *among: Colu
     return None if found in arrival.answered else found
 
 
+def free(connection: Connection, table: Table, arrival: Arrival, *among: ColumnElement[bool]) -> None:
+    """Take the key away from what was made with it so long ago that it counts no more."""
+    if arrival.key is not None and arrival.known_since is not None:
+        old = table.c.created_at < arrival.known_since
+        mine = update(table).where(table.c.request_key == arrival.key, old, *among)
+        connection.execute(mine.values(request_key=None))
+
+
 def add(
     connection: Connection, table: Table, values: Mapping[str, Any], arrival: Arrival, *among: ColumnElement[bool]
 ) -> None:
@@ -51,15 +95,11 @@ def add(
 
     Raises:
         letta.errors.InvalidValue: the key is that of another request.
-        letta.store.arrivals.SentBefore: something was made for this very request, perhaps at this moment.
+        SentBefore: something was made for this very request, perhaps at this moment.
     """
     if find(connection, table, arrival, *among) is not None:
         raise SentBefore
-    if arrival.key is not None and arrival.known_since is not None:
-        old = table.c.created_at < arrival.known_since
-        connection.execute(
-            update(table).where(table.c.request_key == arrival.key, old, *among).values(request_key=None)
-        )
+    free(connection, table, arrival, *among)
     marks = {"request_key": arrival.key, "request_digest": arrival.digest}
     try:
         connection.execute(insert(table), {**values, **marks})

@@ -20,8 +20,8 @@ from letta.schemas.schedules import (
 )
 from letta.store import accepting, repeats
 from letta.store import agents as agents_store
-from letta.store.arrivals import PLAIN, Arrival
 from letta.store.query import now, rows
+from letta.store.repeats import PLAIN, Arrival
 from letta.store.runs import OPEN, Work
 from letta.store.tables import agents, runs, schedule_occurrences, schedules
 
@@ -76,7 +76,7 @@ def add(
     Raises:
         letta.errors.NotFound: no such agent.
         letta.errors.InvalidValue: the key of the request is that of another.
-        letta.store.arrivals.SentBefore: there is a schedule for this very request.
+        letta.store.repeats.SentBefore: there is a schedule for this very request.
     """
     values = {
         "id": schedule_id,
