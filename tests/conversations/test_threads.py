@@ -265,9 +265,18 @@ async def test_busy_conversation_refuses_naming_its_run_and_the_other_threads_go
     assert again["messages"][0]["content"] == "now"
 
 
-async def test_stream_of_a_conversation_is_that_of_its_active_run(make_server: Serve) -> None:
+async def test_stream_of_a_conversation_is_that_of_its_active_run(
+    make_server: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate = Gate("Late.")
     async with make_server(gate) as served:
+        read, readers = served.parts.following.parts, asyncio.Semaphore(0)
+
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            readers.release()
+            return read(*args, **kwargs)
+
+        monkeypatch.setattr(served.parts.following, "parts", noted)
         agent = await served.agent()
         made = (await conversation(served, agent["id"]))["id"]
         idle = await served.http.post(f"/v1/conversations/{made}/stream")
@@ -275,8 +284,9 @@ async def test_stream_of_a_conversation_is_that_of_its_active_run(make_server: S
         sent = asyncio.create_task(served.http.post(f"/v1/conversations/{made}/messages", json=body))
         await gate.reached.wait()
         watched = asyncio.create_task(served.http.post(f"/v1/conversations/{made}/stream"))
-        # Nothing shows that it has found the run, which must not end before: it does not end in this time either.
-        await asyncio.wait({watched}, timeout=1)
+        async with asyncio.timeout(20):
+            for _ in (sent, watched):
+                await readers.acquire()
         gate.open.set()
         frames, seen = (await sent).text, (await watched).text
         later = await served.http.post(f"/v1/conversations/{made}/stream", json={"otid": "otid-1"})

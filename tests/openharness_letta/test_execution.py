@@ -387,6 +387,15 @@ async def test_message_is_sent_once_even_if_the_server_fails(server: WireServer,
     assert len(server.bodies) == 1
 
 
+async def test_message_that_is_refused_for_good_is_not_offered_again(
+    server: WireServer, adapter: LettaAdapter, agent_id: str
+) -> None:
+    server.conflict = "call-1 was denied before"
+    with pytest.raises(Exception, match=r"call-1 was denied before"):
+        await adapter.execute(ExecuteRequest(message="hi", agent_id=agent_id))
+    assert len(server.bodies) == 1
+
+
 async def test_busy_agent_is_asked_again_until_it_is_free(
     server: WireServer, adapter: LettaAdapter, agent_id: str
 ) -> None:

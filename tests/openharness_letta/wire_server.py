@@ -55,6 +55,7 @@ class WireServer:
         self.unknown_handles: set[str] = set()
         self.plans: dict[str, list[Any]] = {}
         self.busy = 0
+        self.conflict = ""
         self.cancels = True
         self.cancelled: list[str] = []
         self.refuses_empty = False
@@ -253,6 +254,8 @@ class WireServer:
         if self.busy:
             self.busy -= 1
             return JSONResponse({"detail": "busy", "run_id": "run-1"}, 409)
+        if self.conflict:
+            raise HTTPException(409, self.conflict)
         [*_, last] = body["messages"]
         if last.get("type") == "approval":
             returns = self.answered(agent, last["approvals"])

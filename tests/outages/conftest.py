@@ -12,7 +12,7 @@ __all__ = ["postgres_url", "two_servers"]
 
 
 class Cable:
-    """A TCP address that leads to a unix socket, as long as it is not cut."""
+    """The `url` of a database, whose TCP address leads to its unix socket as long as it is not cut."""
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
@@ -20,11 +20,12 @@ class Cable:
         self._silent: set[asyncio.StreamWriter] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
-        self.port = 0
+        self.url = ""
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
 
     async def close(self) -> None:
         self.cut()

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from letta.store.query import now
 from letta.store.tables import runs
 
 HUMAN = [{"label": "human", "value": "Bob"}]
+ROOMY = [{"label": "human", "value": "Bob", "limit": 1_000_000}]
+BIG = Call("memory_insert", {"label": "human", "new_string": "y" * 12_000})
+"""More than a disk that is full takes."""
 
 
 async def until(check: Callable[[], Awaitable[Any]], seconds: float = 40) -> Any:
@@ -62,10 +66,9 @@ async def test_full_disk_is_said_and_the_next_message_works_when_there_is_room(s
 
 
 async def test_disk_that_fills_up_during_a_step_delays_its_run_and_loses_nothing(tmp_path: Path) -> None:
-    gate = Gate(Call("memory_insert", {"label": "human", "new_string": "y" * 12_000}))
-    blocks = [{"label": "human", "value": "Bob", "limit": 1_000_000}]
-    async with serve(tmp_path, [gate, gate._reply, "Noted."]) as served:
-        agent = await served.agent(memory_blocks=blocks)
+    gate = Gate(BIG)
+    async with serve(tmp_path, [gate, BIG, "Noted."]) as served:
+        agent = await served.agent(memory_blocks=ROOMY)
         body = {"input": "remember this"}
         run = (await served.http.post(f"/v1/agents/{agent['id']}/messages/async", json=body)).json()
         await gate.reached.wait()
@@ -85,10 +88,9 @@ async def test_who_waits_for_a_run_that_cannot_be_stored_is_told_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streaming: bool
 ) -> None:
     monkeypatch.setattr("letta.runtime.following._LEFT", 0.5)
-    gate = Gate(Call("memory_insert", {"label": "human", "new_string": "y" * 12_000}))
-    blocks = [{"label": "human", "value": "Bob", "limit": 1_000_000}]
-    async with serve(tmp_path, [gate, gate._reply, "Noted."]) as served:
-        agent = await served.agent(memory_blocks=blocks)
+    gate = Gate(BIG)
+    async with serve(tmp_path, [gate, BIG, "Noted."]) as served:
+        agent = await served.agent(memory_blocks=ROOMY)
         path = f"/v1/agents/{agent['id']}/messages"
         body = {"input": "remember this", "streaming": streaming}
         waiting = asyncio.create_task(served.http.post(path, json=body))
@@ -127,9 +129,8 @@ async def _has_ended(served: Served, run_id: str) -> bool:
 
 
 async def test_database_that_is_gone_for_a_while_is_found_again(tmp_path: Path, cable: Cable) -> None:
-    url = f"postgresql://postgres@127.0.0.1:{cable.port}/postgres"
     gate = Gate("late")
-    async with serve(tmp_path, ["early", gate, "again", "after"], database_url=url) as served:
+    async with serve(tmp_path, ["early", gate, "again", "after"], database_url=cable.url) as served:
         agent = await served.agent()
         path = f"/v1/agents/{agent['id']}"
         await served.send(agent["id"], "one")
@@ -193,7 +194,7 @@ async def test_run_whose_server_is_gone_is_not_held_up_by_a_newer_message(two_se
         await until(lambda: _is_worked_on(there, second["id"]))
         await here.parts.database.write(_desert, first["id"])
         for run in (first, second):
-            await until(lambda run=run: _has_ended(there, run["id"]))  # type: ignore[misc]
+            await until(partial(_has_ended, there, run["id"]))
         said = await texts(there, agent["id"])
         gone.open.set()
     assert said == ["one", "one again", "second", "two"]
@@ -210,7 +211,7 @@ async def test_run_of_a_stopped_server_is_not_held_up_by_a_newer_message(two_ser
             second = (await there.http.post(path, json={"input": "second"})).json()
             await until(lambda: _is_worked_on(there, second["id"]))
         for run in (first, second):
-            await until(lambda run=run: _has_ended(there, run["id"]))  # type: ignore[misc]
+            await until(partial(_has_ended, there, run["id"]))
         said = await texts(there, agent["id"])
     assert said == ["one", "one again", "second", "two"]
 
@@ -226,10 +227,9 @@ def _desert(connection: Connection, run_id: str) -> None:
 
 
 async def test_full_disk_holds_up_no_run_for_good(tmp_path: Path) -> None:
-    gate = Gate(Call("memory_insert", {"label": "human", "new_string": "y" * 12_000}))
-    blocks = [{"label": "human", "value": "Bob", "limit": 1_000_000}]
-    async with serve(tmp_path, [gate, gate._reply, "Noted.", "second"]) as served:
-        agent = await served.agent(memory_blocks=blocks)
+    gate = Gate(BIG)
+    async with serve(tmp_path, [gate, BIG, "Noted.", "second"]) as served:
+        agent = await served.agent(memory_blocks=ROOMY)
         path = f"/v1/agents/{agent['id']}/messages/async"
         run = (await served.http.post(path, json={"input": "remember this"})).json()
         await gate.reached.wait()
@@ -239,15 +239,14 @@ async def test_full_disk_holds_up_no_run_for_good(tmp_path: Path) -> None:
         await until(lambda: _is_left(served, run["id"]))
         await _limit(served, None)
         for one in (run, behind):
-            await until(lambda one=one: _has_ended(served, one["id"]))  # type: ignore[misc]
+            await until(partial(_has_ended, served, one["id"]))
         said = await texts(served, agent["id"])
     assert said == ["remember this", "Noted.", "echo second", "second"]
 
 
 async def test_message_right_after_the_database_is_back_holds_up_nobody(tmp_path: Path, cable: Cable) -> None:
-    url = f"postgresql://postgres@127.0.0.1:{cable.port}/postgres"
     gate = Gate("late")
-    async with serve(tmp_path, [gate, "again", "second"], database_url=url) as served:
+    async with serve(tmp_path, [gate, "again", "second"], database_url=cable.url) as served:
         agent = await served.agent()
         path = f"/v1/agents/{agent['id']}"
         run = (await served.http.post(f"{path}/messages/async", json={"input": "one"})).json()
@@ -259,16 +258,15 @@ async def test_message_right_after_the_database_is_back_holds_up_nobody(tmp_path
         await until(lambda: _answers(served, path))
         behind = (await served.http.post(f"{path}/messages/async", json={"input": "two"})).json()
         for one in (run, behind):
-            await until(lambda one=one: _has_ended(served, one["id"]))  # type: ignore[misc]
+            await until(partial(_has_ended, served, one["id"]))
         said = await texts(served, agent["id"])
     assert said == ["one", "again", "two", "second"]
 
 
 async def test_connections_that_go_silent_are_given_up(tmp_path: Path, cable: Cable) -> None:
     """What a failover or a router that forgets does: nothing arrives any more, and nobody says so."""
-    url = f"postgresql://postgres@127.0.0.1:{cable.port}/postgres"
     gate = Gate("late")
-    async with serve(tmp_path, [gate, "again", "second"], database_url=url, database_patience=2) as served:
+    async with serve(tmp_path, [gate, "again", "second"], database_url=cable.url, database_patience=2) as served:
         agent = await served.agent()
         path = f"/v1/agents/{agent['id']}"
         run = (await served.http.post(f"{path}/messages/async", json={"input": "one"})).json()
@@ -289,8 +287,7 @@ async def _hears(served: Served) -> bool:
 
 
 async def test_statement_under_way_when_its_connection_goes_silent_is_given_up(postgres_url: str, cable: Cable) -> None:
-    url = f"postgresql://postgres@127.0.0.1:{cable.port}/postgres"
-    database = await open_database(url, patience=2)
+    database = await open_database(cable.url, patience=2)
     sleeping = asyncio.create_task(database.write(_sleep))
     await until(lambda: _in_use(database))
     cable.silence()

@@ -118,7 +118,7 @@ class Connection:
                         path, body=body, cast_to=object, options=once, stream=True, stream_cls=AsyncStream[object]
                     )
             except ConflictError as error:
-                if waits_for_approval(error) or clock.time() + pause > patience:
+                if not _is_busy(error) or clock.time() + pause > patience:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -138,5 +138,14 @@ def _unreachable_explained() -> Iterator[None]:
 
 def waits_for_approval(error: ConflictError) -> bool:
     """Whether the server refuses because an earlier tool call still waits for a decision."""
+    return _code(error) == "PENDING_APPROVAL"
+
+
+def _is_busy(error: ConflictError) -> bool:
+    """Whether the server refuses because of another run, which it names, and may take the message later."""
+    return _code(error) == "CONVERSATION_BUSY" or (isinstance(error.body, dict) and "run_id" in error.body)
+
+
+def _code(error: ConflictError) -> object:
     detail = error.body.get("detail") if isinstance(error.body, dict) else None
-    return isinstance(detail, dict) and detail.get("code") == "PENDING_APPROVAL"
+    return detail.get("code") if isinstance(detail, dict) else None
