@@ -39,9 +39,9 @@ _START = datetime(2026, 1, 1, tzinfo=UTC)
 _BATCH = 1_000
 _QUESTIONS, _WARM_UP = 200, 10
 _CANDIDATES = 40
-_BY_WORDS = f"""SELECT pieces.text, best.rank FROM
-    (SELECT rowid, rank FROM piece_words WHERE piece_words MATCH ? AND rank MATCH 'bm25(0.0, 1.0)'
-     ORDER BY rank LIMIT {_CANDIDATES}) AS best JOIN pieces ON pieces.id = best.rowid"""
+_BY_WORDS = f"""SELECT pieces.text, best.worth FROM
+    (SELECT rowid, bm25(piece_words, 0.0, 1.0) AS worth FROM piece_words WHERE piece_words MATCH ?
+     ORDER BY worth LIMIT {_CANDIDATES}) AS best JOIN pieces ON pieces.id = best.rowid"""
 
 
 async def run(sizes: Sizes, folder: Path) -> list[Row]:

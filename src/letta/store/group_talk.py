@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from letta.errors import NotFound
+from letta.store import clock
 from letta.store.query import now
 from letta.store.runs import OPEN
 from letta.store.tables import group_agents, group_lines, groups, runs
@@ -91,10 +92,9 @@ def claim(connection: Connection, group_id: str, owner: str) -> bool:
     Raises:
         letta.errors.NotFound: no such group.
     """
-    moment = now()
-    free = or_(groups.c.turn_owner.is_(None), groups.c.turn_until < moment)
-    taken = update(groups).where(groups.c.id == group_id, free).values(turn_owner=owner, turn_until=moment + LEASE)
-    if connection.execute(taken).rowcount == 1:
+    free = or_(groups.c.turn_owner.is_(None), groups.c.turn_until < clock.moment(connection))
+    mine = {"turn_owner": owner, "turn_until": clock.moment(connection, LEASE)}
+    if connection.execute(update(groups).where(groups.c.id == group_id, free).values(mine)).rowcount == 1:
         return True
     if connection.execute(select(groups.c.id).where(groups.c.id == group_id)).first() is None:
         raise NotFound(f"group {group_id} not found")
@@ -103,14 +103,13 @@ def claim(connection: Connection, group_id: str, owner: str) -> bool:
 
 def is_taken(connection: Connection, group_id: str) -> bool:
     """Whether the group is in the middle of a turn."""
-    query = select(groups.c.turn_until).where(groups.c.id == group_id, groups.c.turn_owner.is_not(None))
-    until = connection.execute(query).scalar()
-    return until is not None and until >= now()
+    taken = groups.c.turn_owner.is_not(None), groups.c.turn_until >= clock.moment(connection)
+    return connection.execute(select(groups.c.id).where(groups.c.id == group_id, *taken)).first() is not None
 
 
 def renew(connection: Connection, group_id: str, owner: str) -> None:
     mine = update(groups).where(groups.c.id == group_id, groups.c.turn_owner == owner)
-    connection.execute(mine.values(turn_until=now() + LEASE))
+    connection.execute(mine.values(turn_until=clock.moment(connection, LEASE)))
 
 
 def release(connection: Connection, group_id: str, owner: str) -> None:

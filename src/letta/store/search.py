@@ -77,7 +77,7 @@ _models_of = {
     )
     for kind, owners in ((MESSAGE, agents), (PASSAGE, archives))
 }
-_words_table = table("piece_words", column("rowid"), column("rank"))
+_words_table = table("piece_words", column("rowid"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,15 +214,15 @@ def _by_words_sqlite(
 
 def _with_words(conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
     """The best pieces for the parameter `match`, as many as `pool`, with their worth."""
-    # Who owns a piece is a word of its own that says nothing of its worth.
-    inner = select(_words_table.c.rowid, _words_table.c.rank).where(
-        text("piece_words MATCH :match"), text("rank MATCH 'bm25(0.0, 1.0)'")
-    )
+    # Who owns a piece is a word of its own that says nothing of its worth. Called like this and not as FTS5's `rank`,
+    # which sorts all rows: SQLite keeps the best ones only.
+    worth: ColumnElement[float] = literal_column("bm25(piece_words, 0.0, 1.0)")
+    inner = select(_words_table.c.rowid, worth.label("worth")).where(text("piece_words MATCH :match"))
     if conditions:
         inner = inner.join(pieces, pieces.c.id == _words_table.c.rowid).where(*conditions)
-    best = inner.order_by(_words_table.c.rank).limit(bindparam("pool")).subquery()
-    query = select(*_COLUMNS, (-best.c.rank).label("words")).join(best, best.c.rowid == pieces.c.id)
-    return query.order_by(best.c.rank)
+    best = inner.order_by(text("worth")).limit(bindparam("pool")).subquery()
+    query = select(*_COLUMNS, (-best.c.worth).label("words")).join(best, best.c.rowid == pieces.c.id)
+    return query.order_by(best.c.worth)
 
 
 _with_any_words = _with_words(())
