@@ -185,7 +185,7 @@ async def test_fork_of_a_fork_searches_what_it_shares_and_nothing_else(database:
 
         def found(thread: str) -> set[str]:
             wanted = Wanted(MESSAGE, "cinnamon", (agent_id,), mode="fts", thread=thread)
-            return {candidate.item_id for candidate in search.by_words(connection, wanted)}
+            return {candidate.item_id for candidate in search.look(connection, wanted).words}
 
         assert found(first) == {shared, later}
         assert found(second) == {shared, middle, other}
@@ -206,7 +206,7 @@ async def test_long_chain_of_forks_is_read_whole(database: Database) -> None:
         assert listed(connection, current, limit=3) == said[:-4:-1]
         assert messages.ids_in_window(connection, thread) == said
         wanted = Wanted(MESSAGE, "hello", (thread.agent_id,), mode="fts", thread=current, limit=5)
-        assert len(search.by_words(connection, wanted)) == wanted.pool
+        assert len(search.look(connection, wanted).words) == wanted.pool
 
     await database.write(check)
 

@@ -58,11 +58,9 @@ def embed(connection: Connection, *degrees: float) -> None:
 def find(
     connection: Connection, wanted: Wanted, query: "Vector | None" = None, matrices: Matrices | None = None
 ) -> Found:
-    found = search.by_words(connection, wanted)
-    models = search.models(connection, wanted)
-    queries = {} if query is None else dict.fromkeys(models.values(), query)
-    meaning = search.by_meaning(connection, matrices or Matrices(), wanted, models, queries) if queries else None
-    return search.finish(connection, wanted, found, meaning, at(0))
+    looked = search.look(connection, wanted)
+    queries = {} if query is None else {owner.model: query for owner in looked.owners}
+    return search.finish(connection, matrices or Matrices(), wanted, looked, queries, at(0))
 
 
 def ids(found: Found) -> list[str]:
@@ -478,7 +476,8 @@ async def test_vectors_replace_each_other(tmp_path: Path) -> None:
         kept = Matrices()
         for degrees in (0, 90):
             vectors.add(connection, MODEL, [(job.piece_id, home, direction(degrees))])
-            scores = kept.scores(connection, home, MODEL, direction(0))
+            [owner] = search.look(connection, Wanted(PASSAGE, "one", (home,))).owners
+            scores = kept.scores(connection, owner, direction(0))
             np.testing.assert_allclose(scores.cosines, [math.cos(math.radians(degrees))], atol=1e-6)
         assert made
 

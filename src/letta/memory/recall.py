@@ -1,13 +1,13 @@
 """Searching what was said and what was kept: words and meaning together, fast, and by words alone where it must be.
 
-Makes the query's vector, and compares it, while the database looks for its words. Knows no HTTP and no tool.
+Makes the query's vector while the database looks for its words. Knows no HTTP and no tool.
 """
 
 import asyncio
 import logging
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
@@ -19,7 +19,7 @@ from letta.models.embeddings import Embeddings
 from letta.store import comparing, search
 from letta.store.access import Database
 from letta.store.query import now
-from letta.store.search import Candidate, Found, Meaning, Wanted
+from letta.store.search import Found, Looked, Wanted
 from letta.store.vectors import Vector
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+_KEPT_OWNERS = 1_024
 _DATE_ONLY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -38,6 +39,7 @@ class Recall:
         self._database = database
         self._embeddings = embeddings
         self._matrices: Matrices | None = None
+        self._local: OrderedDict[tuple[str, tuple[str, ...] | None], None] = OrderedDict()
 
     async def find(self, wanted: Wanted, read: Callable[[Connection, Sequence[str]], T]) -> tuple[Found, T]:
         """What fits best, best first, the newest for an empty query; and what `read` makes of the ids of the hits.
@@ -48,23 +50,50 @@ class Recall:
         Raises:
             letta.errors.NotFound: the conversation to search in does not exist.
         """
-        if not wanted.query.strip() or wanted.mode == "fts":
-            return await self._database.read(_by_words, wanted, read)
-        models = await self._database.read(search.models, wanted)
-        meaning, words = await asyncio.gather(
-            self._by_meaning(wanted, models), self._database.read(search.by_words, wanted)
+        expected = self._expected(wanted)
+        # The vector takes longer.
+        queries, looked = await asyncio.gather(
+            self._vectors(expected, wanted.query), self._database.read(search.look, wanted)
         )
-        if meaning is None and wanted.mode == "vector":
-            return await self._database.read(_by_words, replace(wanted, mode="fts"), read)
-        return await self._database.read(_finish, wanted, words, meaning, read)
+        handles = frozenset(owner.model for owner in looked.owners)
+        queries |= await self._vectors(handles - expected, wanted.query)
+        self._note(wanted, handles)
+        return await self._database.read(self._finish, wanted, looked, queries, read)
 
-    async def _by_meaning(self, wanted: Wanted, models: dict[str, str]) -> Meaning | None:
-        """What is most like the query, by the model of each owner; None where there is no vector to compare."""
-        queries = await self._vectors(set(models.values()), wanted.query)
-        if not queries:
-            return None
-        self._matrices = self._matrices or comparing.matrices()
-        return await self._database.read(search.by_meaning, self._matrices, wanted, models, queries)
+    def _finish(
+        self,
+        connection: Connection,
+        wanted: Wanted,
+        looked: Looked,
+        queries: dict[str, Vector],
+        read: Callable[[Connection, Sequence[str]], T],
+    ) -> tuple[Found, T]:
+        if queries and self._matrices is None:
+            self._matrices = comparing.matrices()
+        found = search.finish(connection, self._matrices, wanted, looked, queries, now())
+        return found, read(connection, [hit.item_id for hit in found.hits])
+
+    def _expected(self, wanted: Wanted) -> frozenset[str]:
+        """The local model, where these owners had it at their last search: used while the words are looked for.
+
+        If they have another one by now, little was done in vain. A provider is never told what is not meant for it.
+        """
+        local = self._embeddings.local_handle
+        by_words = not wanted.query.strip() or wanted.mode == "fts"
+        if local is None or by_words or (wanted.kind, wanted.owners) not in self._local:
+            return frozenset()
+        return frozenset({local})
+
+    def _note(self, wanted: Wanted, handles: frozenset[str]) -> None:
+        """Note whether these owners have the local model."""
+        key = (wanted.kind, wanted.owners)
+        if self._embeddings.local_handle in handles:
+            self._local[key] = None
+            self._local.move_to_end(key)
+            if len(self._local) > _KEPT_OWNERS:
+                self._local.popitem(last=False)
+        elif handles:
+            self._local.pop(key, None)
 
     async def _vectors(self, handles: Iterable[str], query: str) -> dict[str, Vector]:
         """The query's vector by model, for the models that answer."""
@@ -78,23 +107,6 @@ class Recall:
             # A search is never refused for want of a vector: words are there.
             log.warning("searching by words only, %s does not answer: %s", handle, error or "too slow")
             return handle, None
-
-
-def _by_words(
-    connection: Connection, wanted: Wanted, read: Callable[[Connection, Sequence[str]], T]
-) -> tuple[Found, T]:
-    return _finish(connection, wanted, search.by_words(connection, wanted), None, read)
-
-
-def _finish(
-    connection: Connection,
-    wanted: Wanted,
-    words: list[Candidate],
-    meaning: Meaning | None,
-    read: Callable[[Connection, Sequence[str]], T],
-) -> tuple[Found, T]:
-    found = search.finish(connection, wanted, words, meaning, now())
-    return found, read(connection, [hit.item_id for hit in found.hits])
 
 
 def moment(text: str | None, zone: ZoneInfo, name: str, *, end_of_day: bool) -> datetime | None:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection
 
 from letta.store import pgvector
 from letta.store.tables import pieces
-from letta.store.vectors import Vector
+from letta.store.vectors import Owner, Vector
 
 if TYPE_CHECKING:
     from letta.store.matrices import Matrices
@@ -35,20 +35,20 @@ def matrices() -> "Matrices":
 
 
 def compare(
-    connection: Connection, kept: "Matrices", models: Mapping[str, str], queries: Mapping[str, Vector]
+    connection: Connection, kept: "Matrices", owners: Sequence[Owner], queries: Mapping[str, Vector]
 ) -> Comparison:
     """Compare the query (by model, as each model has vectors of its own) with each owner's vectors of its model."""
     if pgvector.is_used(connection):
-        return _InDatabase(models, queries)
-    return kept.compare(connection, models, queries)
+        return _InDatabase(owners, queries)
+    return kept.compare(connection, owners, queries)
 
 
 class _InDatabase:
-    def __init__(self, models: Mapping[str, str], queries: Mapping[str, Vector]) -> None:
+    def __init__(self, owners: Sequence[Owner], queries: Mapping[str, Vector]) -> None:
         self._queries = {model: query.tolist() for model, query in queries.items()}
         self._owners: dict[str, list[str]] = {}
-        for owner, model in models.items():
-            self._owners.setdefault(model, []).append(owner)
+        for owner in owners:
+            self._owners.setdefault(owner.model, []).append(owner.id)
 
     def nearest(self, connection: Connection, conditions: Conditions, limit: int) -> dict[int, float]:
         found = [pair for model in self._queries for pair in self._of_model(connection, model, conditions, limit)]

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, select
 
-from letta.store.tables import pieces, vector_owners, vectors
+from letta.store.tables import pieces, vectors
+from letta.store.vectors import Owner
 
 Vector = NDArray[np.float32]
 _LITTLE = np.dtype("<f4")
@@ -57,33 +58,28 @@ class Matrices:
     _kept: OrderedDict[tuple[str, str, int], _Matrix] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def scores(self, connection: Connection, owner: str, model: str, query: Vector) -> Scores:
-        """The cosine of the query with every vector the owner has from this model."""
+    def scores(self, connection: Connection, owner: Owner, query: Vector) -> Scores:
+        """The cosine of the query with every vector the owner has from its model."""
         # One thread at a time: bringing a matrix up to date is not safe for two, and comparing takes a millisecond.
         with self._lock:
-            matrix = self._current(connection, owner, model, len(query))
+            matrix = self._current(connection, owner, len(query))
             return Scores(matrix.pieces[: matrix.count], matrix.rows[: matrix.count] @ query, matrix.places)
 
-    def compare(self, connection: Connection, models: Mapping[str, str], queries: Mapping[str, Vector]) -> "InMemory":
-        """The query (by model) against the vectors of owners, given with the model of each."""
+    def compare(self, connection: Connection, owners: Iterable[Owner], queries: Mapping[str, Vector]) -> "InMemory":
+        """The query (by model) against the vectors of owners."""
         return InMemory(
-            [
-                self.scores(connection, owner, model, queries[model])
-                for owner, model in models.items()
-                if model in queries
-            ]
+            [self.scores(connection, owner, queries[owner.model]) for owner in owners if owner.model in queries]
         )
 
-    def _current(self, connection: Connection, owner: str, model: str, size: int) -> _Matrix:
-        key = (owner, model, size)
-        added, removed = _counters(connection, owner)
+    def _current(self, connection: Connection, owner: Owner, size: int) -> _Matrix:
+        key = (owner.id, owner.model, size)
         matrix = self._kept.get(key)
-        if matrix is None or matrix.removed != removed:
-            matrix = _Matrix(np.empty(0, np.int64), np.empty((0, size), np.float32), added=-1, removed=removed)
+        if matrix is None or matrix.removed != owner.removed:
+            matrix = _Matrix(np.empty(0, np.int64), np.empty((0, size), np.float32), added=-1, removed=owner.removed)
             self._kept[key] = matrix
-        if matrix.added != added:
-            _load(connection, matrix, owner, model, size)
-            matrix.added = added
+        if matrix.added != owner.added:
+            _load(connection, matrix, owner, size)
+            matrix.added = owner.added
         self._kept.move_to_end(key)
         self._shrink()
         return matrix
@@ -100,10 +96,10 @@ def _grown(array: NDArray[Any], size: int) -> NDArray[Any]:
     return grown
 
 
-def _load(connection: Connection, matrix: _Matrix, owner: str, model: str, size: int) -> None:
+def _load(connection: Connection, matrix: _Matrix, owner: Owner, size: int) -> None:
     """Read the vectors added since the matrix was last read; those of another length cannot be compared."""
     query = select(vectors.c.id, vectors.c.piece_id, vectors.c.data)
-    query = query.where(vectors.c.owner == owner, vectors.c.model == model, vectors.c.id > matrix.last)
+    query = query.where(vectors.c.owner == owner.id, vectors.c.model == owner.model, vectors.c.id > matrix.last)
     found = connection.execute(query.order_by(vectors.c.id)).all()
     if not found:
         return
@@ -112,12 +108,6 @@ def _load(connection: Connection, matrix: _Matrix, owner: str, model: str, size:
     if fitting:
         joined = np.frombuffer(b"".join(row.data for row in fitting), _LITTLE).reshape(len(fitting), size)
         matrix.append([row.piece_id for row in fitting], joined)
-
-
-def _counters(connection: Connection, owner: str) -> tuple[int, int]:
-    query = select(vector_owners.c.added, vector_owners.c.removed).where(vector_owners.c.owner == owner)
-    row = connection.execute(query).first()
-    return (0, 0) if row is None else (row.added, row.removed)
 
 
 class InMemory:

@@ -120,12 +120,14 @@ def _add_extras(scores: dict[str, float], items: Mapping[str, Candidate], query:
     """Count who said it, when, and what was said around it."""
     named = set(words.cut(query))
     moment = int(present.timestamp() * 1_000_000)
-    turns = {(found.thread, found.position): found.score for found in items.values()}
+    turns: dict[str, dict[int, float]] = {}
+    for found in items.values():
+        turns.setdefault(found.thread, {})[found.position] = found.score
     tellers = {found.speaker or found.role or "" for found in items.values()}
     named_tellers = {name for name in tellers if named.intersection(words.cut(name))}
     for item_id, found in items.items():
         age = min(60.0, max(0, moment - found.created_at) / _HALVES)
-        scores[item_id] += _around(found, turns) + RECENCY * math.exp2(-age)
+        scores[item_id] += _around(found.position, turns[found.thread]) + RECENCY * math.exp2(-age)
         if (found.speaker or found.role) in named_tellers:
             scores[item_id] += SPEAKER
 
@@ -161,10 +163,10 @@ def _items(candidates: Sequence[Candidate]) -> dict[str, Candidate]:
     return best
 
 
-def _around(found: Candidate, turns: Mapping[tuple[str, int], float]) -> float:
-    thread, position, known = found.thread, found.position, turns.get
-    near = max(known((thread, position - 1), 0.0), known((thread, position + 1), 0.0))
-    far = max(known((thread, position - 2), 0.0), known((thread, position + 2), 0.0))
+def _around(position: int, turns: Mapping[int, float]) -> float:
+    known = turns.get
+    near = max(known(position - 1, 0.0), known(position + 1, 0.0))
+    far = max(known(position - 2, 0.0), known(position + 2, 0.0))
     return NEIGHBOURS * (near + far / 2)
 
 

@@ -1,11 +1,12 @@
 """Finding messages and passages by their words, by meaning, or by both. Knows no embedding model: it is given vectors.
 
-A search has two halves that do not wait for each other, `by_words` and `by_meaning`, so that the query's vector can be
-made and compared while the words are looked for. `finish` ranks what both found. Each runs in a read of the caller.
+A search has two parts, each a read of the caller: `look` finds the query's words and who has vectors, `finish` compares
+vectors and ranks what both found. Between the two the caller makes the query's vectors, or while the words are looked
+for.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -29,8 +30,8 @@ from sqlalchemy import (
 from letta.store import comparing, conversations, lineage, ranking, words
 from letta.store.pieces import MESSAGE, PASSAGE, add_messages, owner_word, remove_owner, searchable_text
 from letta.store.ranking import Candidate, Hit
-from letta.store.tables import agent_archives, agents, archives, passage_tags, pieces
-from letta.store.vectors import Vector
+from letta.store.tables import agent_archives, agents, archives, passage_tags, pieces, vector_owners
+from letta.store.vectors import Owner, Vector
 
 if TYPE_CHECKING:
     from letta.store.matrices import Matrices
@@ -39,15 +40,13 @@ __all__ = [
     "Candidate",
     "Found",
     "Hit",
-    "Meaning",
+    "Looked",
     "Mode",
     "Wanted",
-    "by_meaning",
-    "by_words",
     "finish",
     "forget_agent",
     "index",
-    "models",
+    "look",
     "searchable_text",
 ]
 
@@ -71,11 +70,17 @@ _beside = select(*_COLUMNS).where(
     pieces.c.thread == bindparam("thread"),
     pieces.c.position.in_(bindparam("positions", expanding=True)),
 )
-_models_of = {
-    kind: select(owners.c.id, owners.c.embedding).where(
-        owners.c.embedding.is_not(None), owners.c.id.in_(bindparam("owners", expanding=True))
+_owners_of = {
+    kind: select(
+        owners.c.id, owners.c.embedding, *(func.coalesce(vector_owners.c[name], 0) for name in ("added", "removed"))
     )
+    .join(vector_owners, vector_owners.c.owner == owners.c.id, isouter=True)
+    .where(owners.c.embedding.is_not(None))
     for kind, owners in ((MESSAGE, agents), (PASSAGE, archives))
+}
+_these_owners_of = {
+    kind: query.where(query.selected_columns.id.in_(bindparam("owners", expanding=True)))
+    for kind, query in _owners_of.items()
 }
 _words_table = table("piece_words", column("rowid"))
 
@@ -106,7 +111,14 @@ class Wanted:
         return max(LEAST_POOL, 2 * self.limit)
 
 
-class Meaning(NamedTuple):
+class Looked(NamedTuple):
+    """The pieces that hold words of the query, best first, and whose vectors it can be compared with."""
+
+    words: list[Candidate]
+    owners: list[Owner]
+
+
+class _Meaning(NamedTuple):
     """What vectors found: the nearest pieces, and what else can be compared with the query."""
 
     found: list[Candidate]
@@ -121,18 +133,69 @@ class Found(NamedTuple):
     mode: Mode
 
 
-def models(connection: Connection, wanted: Wanted) -> dict[str, str]:
-    """The embedding model of each owner that has one."""
-    if wanted.owners is not None:
-        found = connection.execute(_models_of[wanted.kind], {"owners": wanted.owners})
+def look(connection: Connection, wanted: Wanted) -> Looked:
+    """The first part of a search: the words of the query, or for an empty one the newest pieces."""
+    words = _by_words(connection, wanted)
+    if not wanted.query.strip() or wanted.mode == "fts":
+        return Looked(words, [])
+    if wanted.owners is None:
+        found = connection.execute(_owners_of[wanted.kind])
     else:
-        owners = agents if wanted.kind == MESSAGE else archives
-        found = connection.execute(select(owners.c.id, owners.c.embedding).where(owners.c.embedding.is_not(None)))
-    return {row.id: row.embedding for row in found}
+        found = connection.execute(_these_owners_of[wanted.kind], {"owners": wanted.owners})
+    return Looked(words, [Owner(*row) for row in found])
 
 
-def by_words(connection: Connection, wanted: Wanted) -> list[Candidate]:
-    """The pieces that hold words of the query, best first; for an empty query the newest ones."""
+def finish(
+    connection: Connection,
+    matrices: "Matrices | None",
+    wanted: Wanted,
+    looked: Looked,
+    queries: Mapping[str, Vector],
+    present: datetime,
+) -> Found:
+    """The second part: compare the query's vectors (by model), rank what was found, and cut.
+
+    Where there is nothing to compare the words decide, and the answer's `mode` says so. Without queries no `matrices`
+    are needed.
+    """
+    if not wanted.query.strip():
+        return Found([Hit(one.item_id, one.owner, 0.0, one.text, None, None) for one in looked.words], wanted.mode)
+    meaning = (
+        _by_meaning(connection, matrices, wanted, looked.owners, queries) if queries and matrices is not None else None
+    )
+    if meaning is None:
+        words = _by_words(connection, replace(wanted, mode="fts")) if wanted.mode == "vector" else looked.words
+        scale = ranking.scale(words, wanted.query, 0.0)
+        return Found(_ranked(wanted, words, scale, present), "fts")
+    scale = ranking.scale(looked.words, wanted.query, meaning.lowest)
+    found = _joined(connection, looked.words, meaning)
+    if wanted.kind == MESSAGE and wanted.mode == "hybrid":
+        found += _neighbours(connection, found, _conditions(connection, wanted), meaning.comparison, scale)
+    return Found(_ranked(wanted, found, scale, present), wanted.mode)
+
+
+def _ranked(wanted: Wanted, found: list[Candidate], scale: ranking.Scale, present: datetime) -> list[Hit]:
+    return ranking.rank(
+        found,
+        wanted.query,
+        scale,
+        is_talk=wanted.kind == MESSAGE,
+        extras=wanted.mode == "hybrid",
+        present=present,
+        limit=wanted.limit,
+    )
+
+
+def archives_of(connection: Connection, agent_id: str) -> tuple[str, ...]:
+    """The ids of the archives an agent reads."""
+    query = select(agent_archives.c.archive_id).where(agent_archives.c.agent_id == agent_id)
+    return tuple(connection.execute(query).scalars())
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+def _by_words(connection: Connection, wanted: Wanted) -> list[Candidate]:
     conditions = _conditions(connection, wanted)
     if not wanted.query.strip():
         newest = select(*_COLUMNS).where(pieces.c.kind == wanted.kind, pieces.c.number == 0, *conditions)
@@ -146,57 +209,6 @@ def by_words(connection: Connection, wanted: Wanted) -> list[Candidate]:
     if connection.dialect.name == "sqlite":
         return _by_words_sqlite(connection, wanted, phrases, conditions)
     return _by_words_postgres(connection, wanted, phrases, conditions)
-
-
-def by_meaning(
-    connection: Connection,
-    matrices: "Matrices",
-    wanted: Wanted,
-    models: Mapping[str, str],
-    queries: Mapping[str, Vector],
-) -> Meaning | None:
-    """The pieces that are most like the query; None where no piece has a vector. `queries` are its vectors by model."""
-    comparison = comparing.compare(connection, matrices, models, queries)
-    nearest = comparison.nearest(connection, _conditions(connection, wanted), wanted.pool)
-    if not nearest:
-        return None
-    # Among few, the least alike may still be alike; the worst of many is not.
-    lowest = min(nearest.values()) if len(nearest) == wanted.pool else 0.0
-    found = [Candidate(*row) for row in connection.execute(_by_piece, {"ids": list(nearest)}).all()]
-    for one in found:
-        one.cosine = nearest[one.piece_id]
-    return Meaning(found, lowest, comparison)
-
-
-def finish(
-    connection: Connection, wanted: Wanted, words: list[Candidate], meaning: Meaning | None, present: datetime
-) -> Found:
-    """Rank what words and meaning found, and cut."""
-    if not wanted.query.strip():
-        return Found([Hit(one.item_id, one.owner, 0.0, one.text, None, None) for one in words], wanted.mode)
-    scale = ranking.scale(words, wanted.query, 0.0 if meaning is None else meaning.lowest)
-    found = words if meaning is None else _joined(connection, words, meaning)
-    if meaning is not None and wanted.kind == MESSAGE and wanted.mode == "hybrid":
-        found += _neighbours(connection, found, _conditions(connection, wanted), meaning.comparison, scale)
-    hits = ranking.rank(
-        found,
-        wanted.query,
-        scale,
-        is_talk=wanted.kind == MESSAGE,
-        extras=wanted.mode == "hybrid",
-        present=present,
-        limit=wanted.limit,
-    )
-    return Found(hits, wanted.mode if meaning is not None else "fts")
-
-
-def archives_of(connection: Connection, agent_id: str) -> tuple[str, ...]:
-    """The ids of the archives an agent reads."""
-    query = select(agent_archives.c.archive_id).where(agent_archives.c.agent_id == agent_id)
-    return tuple(connection.execute(query).scalars())
-
-
-# -- words -------------------------------------------------------------------------------------------------------------
 
 
 def _by_words_sqlite(
@@ -244,7 +256,27 @@ def _by_words_postgres(
 # -- vectors -----------------------------------------------------------------------------------------------------------
 
 
-def _joined(connection: Connection, words: list[Candidate], meaning: Meaning) -> list[Candidate]:
+def _by_meaning(
+    connection: Connection,
+    matrices: "Matrices",
+    wanted: Wanted,
+    owners: Sequence[Owner],
+    queries: Mapping[str, Vector],
+) -> _Meaning | None:
+    """The pieces that are most like the query; None where no piece has a vector."""
+    comparison = comparing.compare(connection, matrices, owners, queries)
+    nearest = comparison.nearest(connection, _conditions(connection, wanted), wanted.pool)
+    if not nearest:
+        return None
+    # Among few, the least alike may still be alike; the worst of many is not.
+    lowest = min(nearest.values()) if len(nearest) == wanted.pool else 0.0
+    found = [Candidate(*row) for row in connection.execute(_by_piece, {"ids": list(nearest)}).all()]
+    for one in found:
+        one.cosine = nearest[one.piece_id]
+    return _Meaning(found, lowest, comparison)
+
+
+def _joined(connection: Connection, words: list[Candidate], meaning: _Meaning) -> list[Candidate]:
     """What both found, each piece once, with its cosine."""
     by_words = {one.piece_id: one for one in words}
     new = []

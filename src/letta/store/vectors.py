@@ -6,7 +6,7 @@ Vectors have length 1, so that their product is the cosine of their angle.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, Select, delete, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Vector: TypeAlias = "NDArray[np.float32]"
+
+
+class Owner(NamedTuple):
+    """Whose vectors they are, of which model, and the counters at some moment."""
+
+    id: str
+    model: str
+    added: int = 0
+    removed: int = 0
 
 
 def add(connection: Connection, model: str, made: Sequence[tuple[int, str, Vector]]) -> None:
