@@ -9,6 +9,7 @@ import pytest
 from tests.embedding_server import REFUSED, EmbeddingServer, embedding_server
 from tests.serving import Served, serve
 
+from letta.models.minilm import HANDLE
 from letta.models.scripted import Call
 
 PATIENCE = 20.0
@@ -330,6 +331,27 @@ async def test_other_model_embeds_everything_again(served: Served) -> None:
     assert changed.json()["embedding_config"]["handle"] == "words/word-embed-2"
     assert (progress["model"], progress["embedded"]) == ("words/word-embed-2", 2)
     assert found[0] == "green pears"
+
+
+async def test_search_knows_which_model_an_archive_has_now(served: Served) -> None:
+    """Also when it had the local one at its last search; a provider is asked by those only that have its model."""
+    async with embedding_server() as provider:
+        handle = await with_provider(served, provider)
+        home = await archive(served, embedding=HANDLE)
+        await keep(served, home["id"], "red apples", "green pears")
+        found = []
+        for model in (HANDLE, handle, HANDLE):
+            await served.http.patch(f"/v1/archives/{home['id']}", json={"embedding": model})
+            await embedded(served, f"/v1/archives/{home['id']}")
+            for query in ("which pears", "what pears"):
+                fields = {"query": f"{query} of {model}", "archive_id": home["id"], "search_mode": "vector"}
+                answer = await served.http.post("/v1/passages/search", json=fields)
+                found.append((answer.headers["x-search-mode"], answer.json()[0]["passage"]["text"]))
+    assert found == [("vector", "green pears")] * 6
+    assert [asked for asked in provider.asked if "pears of" in asked[0]] == [
+        [f"which pears of {handle}"],
+        [f"what pears of {handle}"],
+    ]
 
 
 async def test_vectors_of_another_length_are_left_out_not_compared(served: Served) -> None:
