@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HANDLE = "letta/all-MiniLM-L6-v2"
 DIMENSION = 384
 IDLE_SECONDS = 300.0
-"""How long weights stay in memory that nobody uses: they take about 200 MB, and half a second to load."""
+"""How long weights stay in memory that nobody uses: they take about 200 MB, and a second at most to load again."""
 
 
 class MiniLM:
