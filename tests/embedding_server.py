@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.listening import listening
+
 REFUSED = "unspeakable"
 """A word in a text that the provider refuses to embed."""
 
@@ -67,20 +69,5 @@ class EmbeddingServer:
 async def embedding_server(**values: Any) -> AsyncIterator[EmbeddingServer]:
     """A provider on a free port of this machine; its address is `url`."""
     server = EmbeddingServer(**values)
-    writers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        writers[task] = writer
-        await server.handle(reader, writer)
-
-    listener = await asyncio.start_server(connected, "127.0.0.1", 0)
-    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    try:
+    async with listening(server.handle) as server.url:
         yield server
-    finally:
-        listener.close()
-        for writer in writers.values():
-            writer.close()
-        await asyncio.gather(*writers, return_exceptions=True)

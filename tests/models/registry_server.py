@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.listening import listening
+
 
 @dataclass
 class Seen:
@@ -59,21 +61,8 @@ async def model_server(*names: str, **fields: Any) -> AsyncIterator[ModelServer]
     server = ModelServer({})
     server.open.set()
     server.list(*names, **fields)
-    connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        connections[task] = writer
-        await server.handle(reader, writer)
-
-    listener = await asyncio.start_server(connected, "127.0.0.1", 0)
-    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    try:
-        yield server
-    finally:
-        listener.close()
-        server.open.set()
-        for writer in connections.values():
-            writer.close()
-        await asyncio.gather(*connections, return_exceptions=True)
+    async with listening(server.handle) as server.url:
+        try:
+            yield server
+        finally:
+            server.open.set()

@@ -9,7 +9,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
+
+from tests.listening import listening
 
 
 @dataclass(frozen=True)
@@ -133,22 +136,8 @@ async def _read(reader: asyncio.StreamReader) -> Asked | None:
 async def running() -> AsyncIterator[WireServer]:
     """A server on a free port of this machine, stopped at the end."""
     server = WireServer()
-    tasks: set[asyncio.Task[None]] = set()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(_quietly(server, reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    listening = await asyncio.start_server(accept, "127.0.0.1", 0)
-    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    try:
+    async with listening(partial(_quietly, server)) as server.url:
         yield server
-    finally:
-        listening.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _quietly(server: WireServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
