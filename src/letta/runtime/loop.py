@@ -29,6 +29,7 @@ from letta.memory.window import Window, Windows
 from letta.models.protocol import Answer, ToolCallDelta
 from letta.models.registry import Registry
 from letta.runtime import approvals, commit, transcript
+from letta.runtime.cancelling import to_the_end
 from letta.runtime.commit import Commit
 from letta.runtime.compact import Occasion, compact, settings_of
 from letta.runtime.events import Committed, Delta, Event, Finished, added, failure_of
@@ -378,14 +379,9 @@ class _Turn:
 
         What it stored is told to the readers first: until `_go_on` nothing may be awaited.
         """
-        task = asyncio.ensure_future(self.means.database.write(function, *args, **kwargs))
-        while True:
-            try:
-                return await asyncio.shield(task)
-            except asyncio.CancelledError:
-                if task.cancelled():
-                    raise
-                self.is_cancelled = True
+        done, is_cancelled = await to_the_end(self.means.database.write(function, *args, **kwargs))
+        self.is_cancelled = self.is_cancelled or is_cancelled
+        return done
 
     def _noted(self, done: Commit) -> Commit:
         """What was committed becomes part of the window."""
@@ -413,7 +409,8 @@ class _Turn:
         """End the run without another message."""
         self.stop = stop
         await self._keep_pieces()
-        await self.means.database.write(commit.record_end, self.work, stop, None, self.usage, self._timing())
+        if not await self._write(commit.record_end, self.work, stop, None, self.usage, self._timing()):
+            raise commit.LostRun
 
     async def _fail(self, ids: StepIds, error: LettaError) -> Finished:
         """End the run with an error; the transcript stays as it was after the last committed step."""
@@ -422,9 +419,11 @@ class _Turn:
         log.warning("run failed: %s: %s", error.code, error.message)
         row = failed_step_row(self.work, ids.step, error, timing) if isinstance(error, ModelError) else None
         await self._keep_pieces()
-        await self.means.database.write(
+        ended = await self._write(
             commit.record_end, self.work, stop, failure, self.usage, timing, row, repeatable=self.steps == 0
         )
+        if not ended:
+            raise commit.LostRun
         return Finished(stop, self.usage, failure)
 
     async def _keep_pieces(self) -> None:

@@ -19,6 +19,7 @@ from letta.errors import Busy, Conflict, InterruptedTooOften, LettaError, StoreU
 from letta.runtime import approvals, commit, loop
 from letta.runtime.afterwards import Afterwards
 from letta.runtime.arrival import take_turn
+from letta.runtime.cancelling import to_the_end
 from letta.runtime.commit import LostRun
 from letta.runtime.compact_now import compact_now
 from letta.runtime.events import Committed, Failure, Finished, RunUsage
@@ -217,9 +218,8 @@ class Runner:
     async def _cancel(self, run_id: str) -> bool:
         database = self._means.database
         if await database.write(runs.end_waiting, run_id, StopReason.CANCELLED, "cancelled"):
-            if (running := self._running.get(run_id)) and running.task:
-                running.cancelled = True
-                running.task.cancel()
+            if running := self._running.get(run_id):
+                running.cancel()
             return True
         if not await database.write(runs.request_cancel, run_id):
             return False
@@ -227,17 +227,15 @@ class Runner:
         if running is None or running.task is None:
             self._notices.tell(f"{CANCEL}{run_id}", everybody=True)
             return True
-        running.cancelled = True
-        running.task.cancel()
+        running.cancel()
         finished = await running.events.wait()
         return finished.stop_reason is StopReason.CANCELLED
 
     def _cancel_asked(self, topic: str) -> None:
         """Another process wrote down that a run is to be cancelled."""
         running = self._running.get(topic.removeprefix(CANCEL))
-        if running is not None and running.task is not None and not running.cancelled:
-            running.cancelled = True
-            running.task.cancel()
+        if running is not None:
+            running.cancel()
 
     async def compact(
         self, agent_id: str, conversation_id: str, override: CompactionSettings | None
@@ -420,12 +418,14 @@ class Runner:
                     await rung(freed, _RETRY_CLAIM)
 
     async def _take_turn(self, running: Running) -> Versions | None:
-        turn = await self._means.database.write(take_turn, running.work.id, self._owner)
-        if turn is None:
-            return None
-        running.work = turn.work
-        self._answer_for(running, turn.others)
-        return turn.versions
+        turn, is_cancelled = await to_the_end(self._means.database.write(take_turn, running.work.id, self._owner))
+        if turn is not None:
+            running.work = turn.work
+            self._answer_for(running, turn.others)
+        if is_cancelled:
+            # Not before: the end is stored for the attempt that was begun.
+            raise asyncio.CancelledError
+        return None if turn is None else turn.versions
 
     def _answer_for(self, running: Running, others: Sequence[str]) -> None:
         """From here on a run answers for others that wait: those that wait here need not any more."""
@@ -473,9 +473,8 @@ class Runner:
             try:
                 await self._means.database.write(runs.renew, self._owner, tuple(self._running))
                 for run_id in await self._means.database.read(runs.to_cancel, self._owner):
-                    if (running := self._running.get(run_id)) and running.task:
-                        running.cancelled = True
-                        running.task.cancel()
+                    if running := self._running.get(run_id):
+                        running.cancel()
                 if self._execute:
                     await self._take_up()
             except StoreUnavailable:

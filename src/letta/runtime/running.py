@@ -40,9 +40,15 @@ class Running:
         """What notices of its progress are about."""
         return f"{PROGRESS}{self.work.id}"
 
+    def cancel(self) -> None:
+        """Somebody wants it to end. Whoever wants that later changes nothing: its end is being written."""
+        if self.task is not None and not (self.cancelled or self.expired):
+            self.cancelled = True
+            self.task.cancel()
+
     def expire(self) -> None:
         """Its deadline has come."""
-        if self.task is not None and not self.cancelled:
+        if self.task is not None and not (self.cancelled or self.expired):
             self.expired = True
             self.task.cancel()
 

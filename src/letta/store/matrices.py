@@ -74,10 +74,11 @@ class Matrices:
     def _current(self, connection: Connection, owner: Owner, size: int) -> _Matrix:
         key = (owner.id, owner.model, size)
         matrix = self._kept.get(key)
-        if matrix is None or matrix.removed != owner.removed:
+        # Whoever looked earlier may know less than what is kept.
+        if matrix is None or matrix.removed < owner.removed:
             matrix = _Matrix(np.empty(0, np.int64), np.empty((0, size), np.float32), added=-1, removed=owner.removed)
             self._kept[key] = matrix
-        if matrix.added != owner.added:
+        if matrix.added < owner.added:
             _load(connection, matrix, owner, size)
             matrix.added = owner.added
         self._kept.move_to_end(key)
