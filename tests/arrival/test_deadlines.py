@@ -1,15 +1,19 @@
 """Runs that may not take longer than their request says, and runs that are cancelled, whatever they are doing."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.arrival.conftest import Gate
+from sqlalchemy import Connection, update
+from tests.arrival.conftest import Gate, Serve
 from tests.arrival.steps import ended, post, runs_of, said, talk, waiting
 from tests.serving import Served, serve
 
 from letta.models.scripted import Call
+from letta.store.query import now
+from letta.store.tables import runs
 
 HUMAN = [{"label": "human", "value": "Bob"}]
 INSERT = Call("memory_insert", {"label": "human", "new_string": "Tall."})
@@ -27,11 +31,11 @@ async def asking(served: Served, gate: Gate) -> dict[str, Any]:
 async def test_model_call_ends_at_the_deadline(tmp_path: Path) -> None:
     async with serve(tmp_path, [INSERT, Gate(), "fine"]) as served:
         agent = await served.agent(memory_blocks=HUMAN)
-        answer = await post(served, agent["id"], "hi", deadline_seconds=0.3)
+        answer = await post(served, agent["id"], "hi", deadline_seconds=2)
         [run] = await runs_of(served, agent["id"])
         again = await post(served, agent["id"], "and now?")
     assert (answer.status_code, answer.headers["x-should-retry"]) == (504, "false")
-    assert answer.json() == {"detail": f"run {run['id']} did not end within 0.3 seconds (deadline_seconds)"}
+    assert answer.json() == {"detail": f"run {run['id']} did not end within 2 seconds (deadline_seconds)"}
     assert (run["status"], run["stop_reason"]) == ("failed", "error")
     assert run["metadata"]["error"]["type"] == "deadline_exceeded"
     assert again.json()["messages"][0]["content"] == "fine"
@@ -51,7 +55,7 @@ async def test_tool_call_ends_at_the_deadline_and_is_closed(tmp_path: Path) -> N
     gate = Gate()
     async with serve(tmp_path) as served:
         agent = await asking(served, gate)
-        answer = await post(served, agent["id"], "ask them", deadline_seconds=0.3)
+        answer = await post(served, agent["id"], "ask them", deadline_seconds=2)
         listed = await talk(served, agent["id"])
         gate.open.set()
     assert answer.status_code == 504
@@ -85,6 +89,25 @@ async def test_deadline_goes_on_while_the_server_is_down(tmp_path: Path) -> None
     async with serve(tmp_path, [Gate()]) as served:
         after = await ended(served, run["id"])
     assert (after["status"], after["metadata"]["error"]["type"]) == ("failed", "deadline_exceeded")
+
+
+async def test_deadline_that_passed_while_the_server_was_down_ends_the_run_at_once(make_server: Serve) -> None:
+    gate = Gate()
+    async with make_server(gate, shutdown_grace=0.01) as served:
+        agent = await served.agent()
+        body = said("hi", deadline_seconds=3600)
+        run = (await served.http.post(f"/v1/agents/{agent['id']}/messages/async", json=body)).json()
+        await gate.reached.wait()
+        await served.parts.database.write(_two_hours_ago, run["id"])
+    async with make_server("fine") as served:
+        after = await ended(served, run["id"])
+        again = await post(served, agent["id"], "and now?")
+    assert (after["status"], after["metadata"]["error"]["type"]) == ("failed", "deadline_exceeded")
+    assert again.json()["messages"][0]["content"] == "fine"
+
+
+def _two_hours_ago(connection: Connection, run_id: str) -> None:
+    connection.execute(update(runs).where(runs.c.id == run_id).values(created_at=now() - timedelta(hours=2)))
 
 
 async def test_run_that_is_in_time_is_left_alone(served: Served) -> None:
@@ -122,6 +145,22 @@ async def test_cancel_during_a_model_call(tmp_path: Path) -> None:
     assert list(cancelled.values()) == ["cancelled"]
     assert answer["stop_reason"]["stop_reason"] == "cancelled"
     assert again["messages"][0]["content"] == "fine"
+
+
+async def test_run_that_many_cancel_at_once_is_cancelled_once(make_server: Serve) -> None:
+    gate = Gate()
+    async with make_server(gate, "fine") as served:
+        agent = await served.agent()
+        path = f"/v1/agents/{agent['id']}/messages"
+        run = (await served.http.post(f"{path}/async", json=said("hi"))).json()
+        await gate.reached.wait()
+        body = {"run_ids": [run["id"]]}
+        answers = await asyncio.gather(*(served.http.post(f"{path}/cancel", json=body) for _ in range(6)))
+        [after] = await runs_of(served, agent["id"])
+        again = await post(served, agent["id"], "and now?")
+    assert [answer.json() for answer in answers] == [{run["id"]: "cancelled"}] * 6
+    assert after["status"] == "cancelled"
+    assert again.json()["messages"][0]["content"] == "fine"
 
 
 async def test_cancel_during_a_tool_closes_its_call(tmp_path: Path) -> None:

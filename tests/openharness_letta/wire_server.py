@@ -253,7 +253,8 @@ class WireServer:
         self.keys.add(request.headers.get("authorization"))
         if self.busy:
             self.busy -= 1
-            return JSONResponse({"detail": "busy", "run_id": "run-1"}, 409)
+            other = {"detail": {"code": "CONVERSATION_BUSY", "message": "busy"}}
+            return JSONResponse(other if self.busy else {"detail": "busy", "run_id": "run-1"}, 409)
         if self.conflict:
             raise HTTPException(409, self.conflict)
         [*_, last] = body["messages"]

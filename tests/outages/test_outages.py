@@ -15,7 +15,7 @@ from tests.arrival.conftest import Gate, Serve
 from tests.outages.conftest import Cable
 from tests.serving import Served, serve
 
-from letta.errors import StoreUnavailable
+from letta.errors import ModelServerError, StoreUnavailable
 from letta.models.scripted import Call
 from letta.store.access import Database
 from letta.store.database import open_database
@@ -156,21 +156,25 @@ async def _answers(served: Served, path: str) -> bool:
     return (await served.http.get(path)).status_code == 200
 
 
-async def test_lease_that_seems_to_have_run_out_lets_only_one_server_write(two_servers: Serve) -> None:
+@pytest.mark.parametrize("late", ["from here", ModelServerError("broken")])
+async def test_lease_that_seems_to_have_run_out_lets_only_one_server_write(two_servers: Serve, late: Any) -> None:
     """What a clock that jumps does: another server believes that this one is gone."""
-    here_gate, there_gate = Gate("from here"), Gate("from there")
+    here_gate, there_gate = Gate(late), Gate("from there")
     async with two_servers(here_gate) as here, two_servers(there_gate) as there:
         agent = await here.agent()
         run = (await here.http.post(f"/v1/agents/{agent['id']}/messages/async", json={"input": "one"})).json()
         await here_gate.reached.wait()
+        watching = asyncio.create_task(here.http.post(f"/v1/runs/{run['id']}/stream"))
         await until(lambda: _seems_lost(here, run["id"], there_gate))
         here_gate.open.set()
         await until(lambda: _is_left(here, run["id"]))
         there_gate.open.set()
         await until(lambda: _has_ended(there, run["id"]))
+        seen = (await watching).text
         said = await texts(there, agent["id"])
         goes_on = await there.send(agent["id"], "echo two")
     assert said == ["one", "from there"]
+    assert ("from there" in seen, "error" in seen) == (True, False)
     assert goes_on["messages"][-1]["content"] == "two"
 
 

@@ -1,9 +1,11 @@
 """Long conversations: they always fit, nothing is lost, and the model keeps what matters."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.arrival.conftest import Gate
 from tests.serving import Served, serve
 
 from letta.errors import ContextOverflow, ModelServerError
@@ -60,6 +62,22 @@ async def test_overflow_reported_by_the_provider_is_answered_with_compaction(tmp
     assert summary["summary"] == "A summary."
     assert summary["compaction_stats"]["trigger"] == "context_window_exceeded"
     assert last.messages[0].text.endswith("A summary.")
+
+
+async def test_run_goes_on_when_somebody_empties_the_window_it_compacts(tmp_path: Path) -> None:
+    gate = Gate("A summary.")
+    async with serve(tmp_path, ["one", ContextOverflow("too long"), gate, "two"]) as served:
+        agent = await served.agent()
+        await fill(served, agent["id"], 1)
+        sending = asyncio.create_task(served.send(agent["id"], "Turn 1"))
+        await gate.reached.wait()
+        emptied = await served.http.patch(f"/v1/agents/{agent['id']}/reset-messages", json={})
+        gate.open.set()
+        answer = await sending
+        last = served.model.requests[-1]
+    assert emptied.status_code == 200
+    assert [message["content"] for message in answer["messages"]] == ["two"]
+    assert [message.text for message in last.messages] == ["Turn 1"]
 
 
 async def test_window_that_only_the_prompt_fills_ends_with_its_own_reason(served: Served) -> None:
@@ -182,6 +200,25 @@ async def test_report_counts_every_part(served: Served) -> None:
     assert report["num_tokens_messages"] > 600
     assert "Bob" in report["core_memory"]
     assert report["num_messages"] == 5
+
+
+async def test_report_shows_what_the_model_is_shown_of_long_results(tmp_path: Path) -> None:
+    text = "word " * 10_000
+    tool = {"name": "look", "description": "Looks", "parameters": {"type": "object", "properties": {}}}
+    async with serve(tmp_path, [Call("look", {}), "Long."]) as served:
+        agent = await served.agent(context_window_limit=8000)
+        path = f"/v1/agents/{agent['id']}"
+        asked = await served.send(agent["id"], "Look", client_tools=[tool])
+        call = asked["messages"][0]["tool_call"]["tool_call_id"]
+        result = {"type": "tool", "tool_call_id": call, "tool_return": text, "status": "success"}
+        body = {"messages": [{"type": "approval", "approvals": [result]}]}
+        assert (await served.http.post(f"{path}/messages", json=body)).status_code == 200
+        report = (await served.http.get(f"{path}/context")).json()
+        [shown] = [one for message in served.model.requests[-1].messages for one in message.tool_returns]
+    assert len(str(shown.content)) < 10_000
+    assert report["context_window_size_current"] <= report["context_window_size_max"]
+    [told] = [part["content"] for part in report["messages"] if "word word" in part["content"]]
+    assert told.count("word") == str(shown.content).count("word")
 
 
 async def test_report_says_when_the_model_last_saw_each_block(served: Served) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.runtime.test_runner import Gate, until
 from tests.serving import Served, serve
 
@@ -184,6 +185,29 @@ async def test_failed_hand_over_is_repeated_and_never_seen_by_the_main_agent(tmp
     assert said_in(handed) == [
         "user: one", "assistant: a", "user: two", "assistant: b",
     ]  # fmt: skip
+
+
+async def test_what_could_not_be_handed_over_is_handed_over_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refused() -> bool:
+        return "could not be handed what was said" in caplog.text
+
+    async with serve(tmp_path, ["One.", Call("memory_finish_edits"), "Two.", "Three."]) as served:
+        agent = await main_agent(served)
+        other = asleep(agent)
+        rule = f"/v1/agents/{other}/tools/approval/memory_finish_edits"
+        await served.http.patch(rule, json={"requires_approval": True})
+        await served.send(agent["id"], "My name is Bob.")
+        await has_ended(served, other)
+        await served.send(agent["id"], "I am tall.")
+        await until(refused)
+        await served.http.post(f"/v1/agents/{other}/messages/cancel", json={})
+        served.model.play(["Four.", FINISH])
+        await served.send(agent["id"], "I like tea.")
+        await has_ended(served, other, 2)
+        handed = said_in(last_user_text(served.model.requests[-1]))
+    assert [line for line in handed if line.startswith("user")] == ["user: I am tall.", "user: I like tea."]
 
 
 async def test_both_agents_have_the_same_blocks_whoever_changes_them(served: Served) -> None:

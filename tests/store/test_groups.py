@@ -1,16 +1,21 @@
 """Groups as rows: on SQLite and PostgreSQL alike."""
 
+from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection
+from tests.store.conftest import _empty
 from tests.store.seeds import a_block, a_message, a_run, an_agent, at
 
 from letta.schemas.groups import CreateGroup, Group
 from letta.schemas.messages import Role
-from letta.store import agents, blocks, group_talk, groups, messages, sleeptime
+from letta.store import agents, blocks, clock, group_talk, groups, messages, sleeptime
 from letta.store.access import Database
+from letta.store.database import open_database
 from letta.store.group_talk import KEPT
 from letta.store.groups import GroupFilter
+from letta.store.query import now
 
 
 def a_group(connection: Connection, members: list[str], *, shares_memory: bool = False, **config: Any) -> Group:
@@ -64,6 +69,24 @@ async def test_turn_is_held_by_one_owner_until_it_gives_it_up(database: Database
         return [*taken, group_talk.is_taken(connection, group_id), group_talk.claim(connection, group_id, "two")]
 
     assert await database.write(take) == [True, False, False, False, True]
+
+
+async def test_turn_is_measured_with_the_clock_that_all_servers_share(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(connection: Connection) -> list[bool]:
+        group_id = a_group(connection, [an_agent(connection)]).id
+        taken = [group_talk.claim(connection, group_id, "one")]
+        # The clock of a server that is an hour ahead.
+        for module in (group_talk, clock):
+            monkeypatch.setattr(module, "now", lambda: now() + timedelta(hours=1))
+        group_talk.renew(connection, group_id, "one")
+        return [*taken, group_talk.claim(connection, group_id, "two"), group_talk.is_taken(connection, group_id)]
+
+    database = await open_database(postgres_url)
+    await database.write(_empty)
+    assert await database.write(late) == [True, False, True]
+    await database.close()
 
 
 async def test_agents_that_share_memory_have_the_same_blocks(database: Database) -> None:

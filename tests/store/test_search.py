@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, select, text
 from tests.store.seeds import START, a_message, an_agent, at
 
 from letta.errors import NotFound
 from letta.schemas.common import new_id
 from letta.schemas.messages import Message, Role, ToolReturnPart
 from letta.schemas.passages import CreatePassage
-from letta.store import archives, conversations, embedding_jobs, passages, pgvector, pieces, search, vectors
+from letta.store import archives, conversations, embedding_jobs, passages, pgvector, pieces, search, tables, vectors
 from letta.store.access import Database
 from letta.store.database import open_database
 from letta.store.matrices import Matrices
@@ -482,4 +482,56 @@ async def test_vectors_replace_each_other(tmp_path: Path) -> None:
         assert made
 
     await database.write(scenario)
+    await database.close()
+
+
+async def test_search_under_conditions_reads_what_its_owner_has(tmp_path: Path) -> None:
+    """And of that the best pieces first, however many do not fit."""
+    database = await open_database(f"sqlite:///{tmp_path / 'letta.db'}", synchronous="OFF")
+
+    def scenario(connection: Connection) -> None:
+        home, made = an_archive(connection, *(f"note {number}" for number in range(400)))
+        other, _ = an_archive(connection, *(f"other {number}" for number in range(400)))
+        for _ in range(8):
+            jobs = embedding_jobs.take(connection, 100)
+            embedding_jobs.finish(connection, jobs, [direction(job.piece_id / 10) for job in jobs])
+        kept = Matrices()
+        [owner] = search.look(connection, Wanted(PASSAGE, "x", (home,))).owners
+        comparison = kept.compare(connection, [owner], {MODEL: direction(0)})
+        everything = dict(comparison.nearest(connection, [], 400))
+        for conditions in (
+            [tables.pieces.c.item_id.in_(made[:30])],  # the best ones
+            [tables.pieces.c.item_id.in_(made[370:])],  # the worst: found among all
+            [tables.pieces.c.item_id.in_(made[370:373])],
+        ):
+            allowed = set(connection.execute(select(tables.pieces.c.id).where(*conditions)).scalars())
+            expected = {piece: cosine for piece, cosine in everything.items() if piece in allowed}
+            found = comparison.nearest(connection, conditions, 10)
+            assert list(found.items()) == sorted(expected.items(), key=lambda pair: -pair[1])[:10]
+        assert not comparison.nearest(connection, [tables.pieces.c.owner == other], 10)
+
+    await database.write(scenario)
+    await database.close()
+
+
+async def test_search_that_looked_earlier_leaves_a_newer_matrix_alone(tmp_path: Path) -> None:
+    database = await open_database(f"sqlite:///{tmp_path / 'letta.db'}", synchronous="OFF")
+
+    def scenario(connection: Connection) -> list[str]:
+        home, _ = an_archive(connection, "one")
+        wanted, kept = Wanted(PASSAGE, "one", (home,)), Matrices()
+        [job] = embedding_jobs.take(connection, 1)
+        vectors.add(connection, MODEL, [(job.piece_id, home, direction(0))])
+        [earlier] = search.look(connection, wanted).owners
+        vectors.add(connection, MODEL, [(job.piece_id, home, direction(90))])
+        [later] = search.look(connection, wanted).owners
+        kept.scores(connection, later, direction(0))
+        read: list[str] = []
+        event.listen(connection, "before_cursor_execute", lambda *args: read.append(args[2]))
+        for owner in (earlier, later, earlier):
+            scores = kept.scores(connection, owner, direction(0))
+            np.testing.assert_allclose(scores.cosines, [0.0], atol=1e-6)
+        return read
+
+    assert await database.write(scenario) == []
     await database.close()

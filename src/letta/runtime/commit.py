@@ -63,8 +63,9 @@ def commit_step(connection: Connection, step: Step) -> Commit:
     tools_ns = perf_counter_ns() - started
     stop, nudge = _judge(scene, step.calls, returns, rules, step.answer.finish_reason)
     new = [*said.answer(step), *said.results(scene, step.id, returns), *said.nudges(scene, step.id, nudge)]
-    traced = _store_step(connection, step, stop, tools_ns)
+    # First what fails if the agent is gone by now, and keeps it from going.
     done = _store(connection, scene, new, stop, rules, streamed=step.message_id)
+    traced = _store_step(connection, step, stop, tools_ns)
     return done._replace(traced=traced, recorded=step.configuration.digest)
 
 
@@ -75,7 +76,6 @@ def commit_answer(connection: Connection, step: Step, waiting: frozenset[str]) -
         LostRun: as `commit_step`.
     """
     stop = StopReason.REQUIRES_APPROVAL if waiting else None
-    traced = _store_step(connection, step, stop, 0)
     if waiting:
         conversations.set_pending(connection, step.scene.work.conversation_id, step.message_id)
     done = _store(
@@ -87,6 +87,7 @@ def commit_answer(connection: Connection, step: Step, waiting: frozenset[str]) -
         open_calls=step.calls,
         streamed=step.message_id,
     )
+    traced = _store_step(connection, step, stop, 0)
     return done._replace(traced=traced, recorded=step.configuration.digest)
 
 
@@ -161,12 +162,12 @@ def record_end(
     Calls that were being carried out are answered, too. With `repeatable` nothing came of the run: whoever sends the
     same request again gets a new one. False for a run that is not ours any more, which is left alone.
     """
-    if failed_step is not None:
-        steps.add(connection, failed_step)
     error = None if failure is None else {"type": failure.type, "message": failure.message, "detail": failure.detail}
     metadata = {"error": error} if error else {}
     if not _finish(connection, work, stop, usage, timing, metadata=metadata, repeatable=repeatable):
         return False
+    if failed_step is not None:
+        steps.add(connection, failed_step)
     if stop.run_status is not RunStatus.COMPLETED:
         close_calls(connection, work)
     return True

@@ -14,7 +14,7 @@ from letta.memory.prompt import (
 from letta.memory.tokens import count_tokens
 from letta.memory.window import Window, in_window
 from letta.models.registry import Registry
-from letta.runtime.request import limit_of, prompt_facts
+from letta.runtime.request import clamp_of, limit_of, prompt_facts
 from letta.schemas.agents import AgentState, ContextWindowBlock, ContextWindowOverview
 from letta.schemas.messages import Message, Role
 from letta.store import agents, messages, moments, passages
@@ -34,8 +34,11 @@ def _report(connection: Connection, registry: Registry, agent_id: str, conversat
     window = Window(snapshot, Versions(snapshot.version, snapshot.thread.version))
     shown = in_window(connection, snapshot.thread)
     agent, facts = snapshot.agent, prompt_facts(window)
-    summary = next((message.text for message in shown if message.role is Role.SUMMARY), None)
-    said = [message for message in shown if message.role is not Role.SUMMARY]
+    limit = _limit(registry, window)
+    summary = next((message for message in shown if message.role is Role.SUMMARY), None)
+    # As requests are built: a summary stands elsewhere, and what a person or client answered in the results.
+    apart = (Role.SUMMARY, Role.APPROVAL)
+    said = [window.clamped(message, clamp_of(limit)) for message in shown if message.role not in apart]
     memory = memory_section(agent.blocks, numbered=numbers_lines(agent, facts))
     rules, metadata = tool_rules_section(agent.tool_rules or ()), metadata_section(agent, facts)
     tools = [{"type": "function", "function": tool.json_schema or {}} for tool in agent.tools]
@@ -44,12 +47,12 @@ def _report(connection: Connection, registry: Registry, agent_id: str, conversat
         "num_tokens_core_memory": count_tokens(memory),
         "num_tokens_external_memory_summary": count_tokens(metadata),
         "num_tokens_tool_usage_rules": count_tokens(rules),
-        "num_tokens_summary_memory": count_tokens(summary or ""),
+        "num_tokens_summary_memory": count_tokens(window.introduced(summary).text) if summary else 0,
         "num_tokens_functions_definitions": count_tokens(to_json(tools).decode()) if tools else 0,
         "num_tokens_messages": sum(count_tokens(_text(message)) for message in said),
     }
     return ContextWindowOverview(
-        context_window_size_max=_limit(registry, window),
+        context_window_size_max=limit,
         context_window_size_current=sum(parts.values()),
         num_messages=len(shown) + 1,
         num_archival_memory=passages.count(connection, agent_id),
@@ -58,7 +61,7 @@ def _report(connection: Connection, registry: Registry, agent_id: str, conversat
         system_prompt="\n\n".join(compile_prompt(agent, facts)),
         core_memory=memory,
         tool_usage_rules=rules or None,
-        summary_memory=summary,
+        summary_memory=summary.text if summary else None,
         functions_definitions=tools,
         messages=[
             {

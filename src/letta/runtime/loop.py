@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from letta.errors import (
+    Conflict,
     ContextOverflow,
     LettaError,
     ModelCredits,
@@ -46,6 +47,7 @@ from letta.schemas.messages import Message, Role, ToolCallPart
 from letta.schemas.runs import StopReason
 from letta.schemas.sends import SendRequest
 from letta.schemas.tools import Tool
+from letta.store import runs
 from letta.store.access import Database, P, StoreFunction, T
 from letta.store.query import now
 from letta.store.runs import Versions, Work
@@ -274,13 +276,20 @@ class _Turn:
                 break
             trigger = "context_window_exceeded" if forced else "context_window_threshold"
             occasion = Occasion(trigger, limit, fixed, resolved, call.request, self.work.id, ids.step, self.record)
-            done = await compact(
-                self._write, self.means.registry, ledger, self.window, settings_of(self.window), occasion
-            )
-            if done is None:
-                break
-            forced, self.versions = False, done.versions
-            yield Committed((done.message,))
+            forced = False
+            try:
+                done = await compact(
+                    self._write, self.means.registry, ledger, self.window, settings_of(self.window), occasion
+                )
+            except Conflict:
+                # Somebody else did it at the same time, or emptied the window: there may be room now.
+                read, work = self.means.database.read, self.work
+                self.versions = await read(runs.current_versions, work.agent_id, work.conversation_id)
+            else:
+                if done is None:
+                    break
+                self.versions = done.versions
+                yield Committed((done.message,))
             await self._go_on()
         messages = squeeze(call.request.messages, room - fixed, ledger.factor(resolved.handle))
         self.call = replace(call, request=replace(call.request, messages=messages))

@@ -80,7 +80,7 @@ def build(
         parameters = replace(parameters, response_format=None)
     reasons = bool(parameters.thinking or parameters.effort not in (None, "none"))
     zone = zone_of(agent)
-    clamp = max(_LEAST_CLAMP, int(limit_of(window, resolved) * _CLAMP_SHARE * _CHARACTERS_PER_TOKEN))
+    clamp = clamp_of(limit_of(window, resolved))
     return Call(
         ModelRequest(
             model=resolved.name,
@@ -101,6 +101,11 @@ def build(
         style,
         one_by_one=not rules.only_approvals or _wants_parallel(agent, window.thread.model_settings) is False,
     )
+
+
+def clamp_of(limit: int) -> int:
+    """The characters of a tool's result that a model is shown, whose prompt may have `limit` tokens."""
+    return max(_LEAST_CLAMP, int(limit * _CLAMP_SHARE * _CHARACTERS_PER_TOKEN))
 
 
 def limit_of(window: Window, resolved: Resolved) -> int:

@@ -85,10 +85,15 @@ class Sleeptime:
             await self._database.write(
                 sleeptime.mark_processed, group_id, upto, instead_of=group.last_processed_message_id
             )
-            if text is not None:
-                await self._start(group, text, upto)
+            if text is not None and not await self._start(group, text, upto):
+                await self._database.write(
+                    sleeptime.mark_processed, group_id, group.last_processed_message_id, instead_of=upto
+                )
+                self._left.add(group_id)
 
-    async def _start(self, group: Group, text: str, upto: str) -> None:
+    async def _start(self, group: Group, text: str, upto: str) -> bool:
+        """Whether anybody was handed what was said."""
+        is_handed = False
         note = {_NOTE: {"group_id": group.id, "since": group.last_processed_message_id, "upto": upto}}
         message = MessageInput(role="user", content=text, sender_id=group.manager_agent_id)
         for agent_id in group.agent_ids:
@@ -100,7 +105,9 @@ class Sleeptime:
                 # One that cannot think now does not keep the others from it.
                 log.warning("agent %s could not be handed what was said: %s", agent_id, error.message)
             else:
+                is_handed = True
                 log.info("agent %s thinks about what was said, in run %s", agent_id, running.work.id)
+        return is_handed
 
 
 def transcript(main: AgentState, said: Sequence[Message]) -> tuple[str | None, str]:

@@ -132,9 +132,16 @@ def change(connection: Connection, conversation_id: str, values: dict[str, Any])
 
 
 def advance(connection: Connection, conversation_id: str, count: int, moment: datetime) -> int:
-    """Take the next `count` positions for messages that are being added. Returns the position after them."""
+    """Take the next `count` positions for messages that are being added. Returns the position after them.
+
+    Raises:
+        letta.errors.NotFound: the conversation is gone.
+    """
     values = {"conversation_id": conversation_id, "count": count, "moment": moment}
-    return int(connection.execute(_advance, values).scalar_one())
+    end = connection.execute(_advance, values).scalar_one_or_none()
+    if end is None:
+        raise NotFound(f"conversation {conversation_id} not found")
+    return int(end)
 
 
 def note_run(connection: Connection, conversation_id: str, moment: datetime) -> None:

@@ -17,6 +17,9 @@ Vector = NDArray[np.float32]
 _LITTLE = np.dtype("<f4")
 CACHE_BYTES = 512 * 1024 * 1024
 """Memory that matrices may take in all; the least recently used one goes first."""
+_FIRST, _MOST_FIRST = 8, 10_000
+"""Under conditions the best pieces are asked about first: so many times as many as are wanted, and never more."""
+_MOST_OWNERS = 500
 
 
 class Scores(NamedTuple):
@@ -67,9 +70,9 @@ class Matrices:
 
     def compare(self, connection: Connection, owners: Iterable[Owner], queries: Mapping[str, Vector]) -> "InMemory":
         """The query (by model) against the vectors of owners."""
-        return InMemory(
-            [self.scores(connection, owner, queries[owner.model]) for owner in owners if owner.model in queries]
-        )
+        compared = [owner for owner in owners if owner.model in queries]
+        parts = [self.scores(connection, owner, queries[owner.model]) for owner in compared]
+        return InMemory([owner.id for owner in compared], parts)
 
     def _current(self, connection: Connection, owner: Owner, size: int) -> _Matrix:
         key = (owner.id, owner.model, size)
@@ -114,7 +117,8 @@ def _load(connection: Connection, matrix: _Matrix, owner: Owner, size: int) -> N
 class InMemory:
     """A letta.store.comparing.Comparison with vectors in memory."""
 
-    def __init__(self, parts: Sequence[Scores]) -> None:
+    def __init__(self, owners: Sequence[str], parts: Sequence[Scores]) -> None:
+        self._owners = owners
         self._parts = parts
 
     def nearest(
@@ -123,14 +127,34 @@ class InMemory:
         """The best pieces for which all conditions hold, best first."""
         ids, cosines = self._all()
         if conditions:
-            allowed = connection.execute(select(pieces.c.id).where(*conditions)).scalars().all()
-            kept = np.isin(ids, np.array(allowed, np.int64))
+            kept = self._allowed(connection, conditions, limit, ids, cosines)
             ids, cosines = ids[kept], cosines[kept]
         if len(ids) > limit:
             best = np.argpartition(-cosines, limit)[:limit]
             ids, cosines = ids[best], cosines[best]
         order = np.argsort(-cosines, kind="stable")
         return dict(zip(ids[order].tolist(), cosines[order].tolist(), strict=True))
+
+    def _allowed(
+        self,
+        connection: Connection,
+        conditions: Sequence[ColumnElement[bool]],
+        limit: int,
+        ids: NDArray[np.int64],
+        cosines: Vector,
+    ) -> NDArray[np.int64]:
+        """The places of pieces for which all conditions hold: of `limit` of the best, or else of all."""
+        first = min(_FIRST * limit, _MOST_FIRST)
+        if first < len(ids):
+            best = np.argpartition(-cosines, first)[:first]
+            kept: NDArray[np.int64] = best[
+                _held(connection, ids[best], pieces.c.id.in_(ids[best].tolist()), *conditions)
+            ]
+            if len(kept) >= limit:
+                return kept
+        # Names of owners are parameters, of which there can be so many only.
+        theirs = [pieces.c.owner.in_(self._owners)] if len(self._owners) <= _MOST_OWNERS else []
+        return np.flatnonzero(_held(connection, ids, *theirs, *conditions))
 
     def _all(self) -> tuple[NDArray[np.int64], Vector]:
         if len(self._parts) == 1:
@@ -148,3 +172,9 @@ class InMemory:
             places = {piece: at for piece in wanted if (at := place_of(piece, end)) < end}
             found.update(zip(places, part.cosines[list(places.values())].tolist(), strict=True))
         return found
+
+
+def _held(connection: Connection, ids: NDArray[np.int64], *conditions: ColumnElement[bool]) -> NDArray[np.bool_]:
+    """For each piece whether all conditions hold."""
+    allowed = connection.execute(select(pieces.c.id).where(*conditions)).scalars().all()
+    return np.isin(ids, np.array(allowed, np.int64))
