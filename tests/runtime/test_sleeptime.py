@@ -188,12 +188,23 @@ async def test_failed_hand_over_is_repeated_and_never_seen_by_the_main_agent(tmp
 
 
 async def test_what_could_not_be_handed_over_is_handed_over_later(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refused() -> bool:
-        return "could not be handed what was said" in caplog.text
+    marks: list[Any] = []
 
-    async with serve(tmp_path, ["One.", Call("memory_finish_edits"), "Two.", "Three."]) as served:
+    async def taken_back() -> bool:
+        return len(marks) == 3  # after the first turn one; after the second one, and back
+
+    async with serve(tmp_path, ["One.", FINISH, "Two."]) as served:
+        write = served.parts.database.write
+
+        async def noted(function: Any, /, *args: Any, **kwargs: Any) -> Any:
+            done = await write(function, *args, **kwargs)
+            if function.__qualname__ == "mark_processed":
+                marks.append(args)
+            return done
+
+        monkeypatch.setattr(served.parts.database, "write", noted)
         agent = await main_agent(served)
         other = asleep(agent)
         rule = f"/v1/agents/{other}/tools/approval/memory_finish_edits"
@@ -201,7 +212,7 @@ async def test_what_could_not_be_handed_over_is_handed_over_later(
         await served.send(agent["id"], "My name is Bob.")
         await has_ended(served, other)
         await served.send(agent["id"], "I am tall.")
-        await until(refused)
+        await until(taken_back)
         await served.http.post(f"/v1/agents/{other}/messages/cancel", json={})
         served.model.play(["Four.", FINISH])
         await served.send(agent["id"], "I like tea.")
