@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg  # type: ignore[import-untyped]  # comes without types
 import orjson
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError

@@ -173,7 +173,7 @@ class Run:
             async with aclosing(self._turns(messages, model)) as turns:
                 async for event in turns:
                     yield event
-        except BaseException:
+        except BaseException:  # also a cancelled task and a closed generator; it is raised again
             if self._reader.run_id is not None and self._may_wait_for_us():
                 releasing = asyncio.create_task(
                     release(self._connection, self._agent_id, self._reader.run_id, set(self._tools))
