@@ -120,6 +120,19 @@ async def test_who_waits_for_a_run_that_cannot_be_stored_is_told_why(
     assert said == ["remember this", "Noted."]
 
 
+async def _sent(served: Served, agent_id: str, text: str) -> dict[str, Any]:
+    """The run of a message that nobody waits for."""
+    answer = await served.http.post(f"/v1/agents/{agent_id}/messages/async", json={"input": text})
+    assert answer.status_code == 200, answer.text
+    run: dict[str, Any] = answer.json()
+    return run
+
+
+async def _all_end(served: Served, *runs: dict[str, Any]) -> None:
+    for run in runs:
+        await until(partial(_has_ended, served, run["id"]))
+
+
 async def _is_left(served: Served, run_id: str) -> bool:
     return served.parts.runner.get(run_id) is None
 
@@ -197,8 +210,7 @@ async def test_run_whose_server_is_gone_is_not_held_up_by_a_newer_message(two_se
         second = (await there.http.post(f"/v1/agents/{agent['id']}/messages/async", json=body)).json()
         await until(lambda: _is_worked_on(there, second["id"]))
         await here.parts.database.write(_desert, first["id"])
-        for run in (first, second):
-            await until(partial(_has_ended, there, run["id"]))
+        await _all_end(there, first, second)
         said = await texts(there, agent["id"])
         gone.open.set()
     assert said == ["one", "one again", "second", "two"]
@@ -214,8 +226,7 @@ async def test_run_of_a_stopped_server_is_not_held_up_by_a_newer_message(two_ser
             await gone.reached.wait()
             second = (await there.http.post(path, json={"input": "second"})).json()
             await until(lambda: _is_worked_on(there, second["id"]))
-        for run in (first, second):
-            await until(partial(_has_ended, there, run["id"]))
+        await _all_end(there, first, second)
         said = await texts(there, agent["id"])
     assert said == ["one", "one again", "second", "two"]
 
@@ -234,16 +245,14 @@ async def test_full_disk_holds_up_no_run_for_good(tmp_path: Path) -> None:
     gate = Gate(BIG)
     async with serve(tmp_path, [gate, BIG, "Noted.", "second"]) as served:
         agent = await served.agent(memory_blocks=ROOMY)
-        path = f"/v1/agents/{agent['id']}/messages/async"
-        run = (await served.http.post(path, json={"input": "remember this"})).json()
+        run = await _sent(served, agent["id"], "remember this")
         await gate.reached.wait()
-        behind = (await served.http.post(path, json={"input": "echo second"})).json()
+        behind = await _sent(served, agent["id"], "echo second")
         await _limit(served, 0)
         gate.open.set()
         await until(lambda: _is_left(served, run["id"]))
         await _limit(served, None)
-        for one in (run, behind):
-            await until(partial(_has_ended, served, one["id"]))
+        await _all_end(served, run, behind)
         said = await texts(served, agent["id"])
     assert said == ["remember this", "Noted.", "echo second", "second"]
 
@@ -253,16 +262,15 @@ async def test_message_right_after_the_database_is_back_holds_up_nobody(tmp_path
     async with serve(tmp_path, [gate, "again", "second"], database_url=cable.url) as served:
         agent = await served.agent()
         path = f"/v1/agents/{agent['id']}"
-        run = (await served.http.post(f"{path}/messages/async", json={"input": "one"})).json()
+        run = await _sent(served, agent["id"], "one")
         await gate.reached.wait()
         cable.cut()
         gate.open.set()
         await until(lambda: _is_left(served, run["id"]))
         cable.mend()
         await until(lambda: _answers(served, path))
-        behind = (await served.http.post(f"{path}/messages/async", json={"input": "two"})).json()
-        for one in (run, behind):
-            await until(partial(_has_ended, served, one["id"]))
+        behind = await _sent(served, agent["id"], "two")
+        await _all_end(served, run, behind)
         said = await texts(served, agent["id"])
     assert said == ["one", "again", "two", "second"]
 
@@ -273,7 +281,7 @@ async def test_connections_that_go_silent_are_given_up(tmp_path: Path, cable: Ca
     async with serve(tmp_path, [gate, "again", "second"], database_url=cable.url, database_patience=2) as served:
         agent = await served.agent()
         path = f"/v1/agents/{agent['id']}"
-        run = (await served.http.post(f"{path}/messages/async", json={"input": "one"})).json()
+        run = await _sent(served, agent["id"], "one")
         await gate.reached.wait()
         cable.silence()
         gate.open.set()
